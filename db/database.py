@@ -69,7 +69,7 @@ class Database:
 
 
 def _newest_revision() -> str:
-    """The last migration's id; files are named <number>_<words>.py and number is the id (Alembic takes 0.5 s to import)."""
+    """The last migration's id; files are named <number>_<words>.py number is the id (importing Alembic is slow)."""
     return max(path.name.split("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 

@@ -116,6 +116,7 @@ class Message(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
     kind: Mapped[str] = mapped_column(String(10))  # question, answer
+    question_id: Mapped[int | None]  # of an answer: the message it answers
     text: Mapped[str] = mapped_column(Text)
     outcome: Mapped[str] = mapped_column(String(20), default="")
     citations: Mapped[list] = mapped_column(default=list)

@@ -15,6 +15,7 @@ PortalError                    message and hint, translatable; everything else t
 │       └── ReadingLimit       the parser ran over its memory, time or output limit
 ├── StorageFull                no room left on the disk
 ├── IndexMismatch              the index was made by another embedder
+├── IndexInUse                 another process owns the vector index
 ├── ModelFilesError            model files missing, damaged or not to be had
 │   ├── FetchFailed
 │   ├── VerificationFailed
@@ -112,6 +113,10 @@ class StorageFull(PortalError):
 
 class IndexMismatch(PortalError):
     """The vector index was made by another embedder."""
+
+
+class IndexInUse(PortalError):
+    """Another process owns the vector index."""
 
 
 class ModelFilesError(PortalError):

@@ -42,6 +42,7 @@ class Actor:
 
 
 LOCAL_USER = Actor(id="local", name="local", roles=frozenset({Role.USER, Role.ADMIN}))
+CONSOLE = Actor(id="console", name="console", roles=frozenset({Role.USER, Role.ADMIN}))
 
 
 def check(actor: Actor, permission: Permission) -> None:

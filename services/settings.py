@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     engine_stop_timeout_s: float = Field(15, description="Seconds between SIGTERM and SIGKILL.")
     engine_max_restarts: int = Field(3, description="Restarts after crashes before the engine counts as failed.")
     engine_restart_backoff_s: float = Field(2, description="Wait before the first restart; doubles each time.")
+    engine_stable_s: float = Field(300, description="Seconds of good service after which old crashes are forgotten.")
+    engine_probe_timeout_s: float = Field(60, description="Seconds an engine may take for a one-token answer.")
+    engine_health_interval_s: float = Field(10, description="Seconds between looks at a ready engine's health.")
     engine_log_mib: int = Field(10, description="Size at which an engine's log is rotated, MiB; one old file is kept.")
     first_token_timeout_s: float = Field(180, description="Seconds to wait for the first token of an answer.")
     answer_timeout_s: float = Field(600, description="Seconds a whole answer may take.")
@@ -51,6 +54,9 @@ class Settings(BaseSettings):
     unpacked_max_mib: int = Field(500, description="Largest size of a Word file's parts when unpacked, MiB.")
     reading_memory_mib: int = Field(1024, description="Memory limit of the child that reads a file, MiB.")
     reading_timeout_s: float = Field(300, description="Wall-clock limit for reading one file, seconds.")
+    reading_output_mib: int = Field(64, description="Largest text taken from one file, MiB.")
+    readers: int = Field(2, description="Files that are read at the same time.")
+    preview_cache_mib: int = Field(200, description="Room for rendered document pages on disk, MiB.")
     disk_reserve_mib: int = Field(500, description="Free disk space below which uploads are refused, MiB.")
 
     @property
@@ -65,6 +71,11 @@ class Settings(BaseSettings):
     @property
     def spool_dir(self) -> Path:
         return self.home / "spool"
+
+    @property
+    def previews_dir(self) -> Path:
+        """Rendered document pages, for showing them again quickly; may be deleted at any time."""
+        return self.home / "previews"
 
     @property
     def chroma_dir(self) -> Path:

@@ -15,7 +15,7 @@ LANGUAGES: tuple[Language, ...] = ("zh", "en")
 LOCALES = Path(__file__).resolve().parent.parent / "locales"
 
 
-def N_(message: str) -> str:  # noqa: N802  (gettext's own name for a marked, not yet translated string)
+def N_(message: str) -> str:
     """Mark a msgid for extraction where it is written, and translate it later where it is shown."""
     return message
 

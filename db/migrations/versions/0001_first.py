@@ -67,6 +67,7 @@ def upgrade() -> None:
             "conversation_id", sa.String(32), sa.ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False
         ),
         sa.Column("kind", sa.String(10), nullable=False),
+        sa.Column("question_id", sa.Integer),
         sa.Column("text", sa.Text, nullable=False),
         sa.Column("outcome", sa.String(20), nullable=False),
         sa.Column("citations", sa.JSON, nullable=False),

@@ -1,0 +1,61 @@
+# The portal's commands. `make help` lists them; .venv holds the packages, var/ (PORTAL_HOME) everything else.
+
+PYTHON ?= python3
+EVAL_DIR ?= $(or $(PORTAL_EVAL_DIR),../shared/eval)
+RUN = .venv/bin/python cli.py
+
+.DEFAULT_GOAL := help
+.PHONY: help run setup install test lint fix eval demo lock clean clean-all
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: setup ## Set up what is missing, then start the portal
+	@$(RUN) serve
+
+setup: install ## Packages, database, and the default model: fetched, verified, converted
+	@$(RUN) setup
+
+install: # Only the packages
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed. Debian: apt install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) requirements/install.py
+
+test: setup chromium ## Run all tests, the real engine and a browser included
+	@.venv/bin/python -m pytest
+
+chromium: # The browser tests drive the system's browser
+	@command -v chromium >/dev/null || { echo "The browser tests need Chromium. Debian: apt install chromium fonts-noto-cjk" >&2; exit 1; }
+.PHONY: chromium
+
+lint: install ## Check style and formatting
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+
+fix: install ## Correct style and formatting where a machine can
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+eval: setup ## Measure retrieval, answers and refusals on the evaluation data (EVAL_DIR)
+	@test -d $(EVAL_DIR) || { echo "There is no evaluation data in $(EVAL_DIR): set PORTAL_EVAL_DIR." >&2; exit 1; }
+	@for language in zh en; do for kind in retrieval answers; do \
+		$(RUN) eval $$kind --passages $(EVAL_DIR)/retrieval/xquad_$$language.passages.jsonl \
+			--questions $(EVAL_DIR)/retrieval/xquad_$$language.questions.jsonl || exit 1; \
+	done; done
+
+demo: setup ## Ask the samples one question in each language
+	@$(RUN) demo
+
+lock: ## Compile the locks anew: the newest versions that go together
+	@$(PYTHON) requirements/lock.py
+
+clean: ## Remove .venv and caches; asks before it removes var/
+	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@if [ -d var ] && [ -t 0 ]; then \
+		printf "Remove var/ too, with all documents, conversations and models? [y/N] "; \
+		read answer; if [ "$$answer" = y ]; then rm -rf var; fi; \
+	fi
+
+clean-all: ## Remove .venv, caches and var/ without asking
+	@rm -rf var
+	@$(MAKE) --no-print-directory clean

@@ -1,0 +1,214 @@
+"""The operator's console. Every command takes --json; exit status 0 done, 1 refused or failed, 2 wrong usage."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from db.database import Database
+from services import console
+from services.engines.catalogue import Catalogue
+from services.engines.models import ModelStore
+from services.errors import PortalError
+from services.ownership import Ownership
+from services.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+models = typer.Typer(no_args_is_help=True, help="Models on this machine.")
+engine = typer.Typer(no_args_is_help=True, help="The engine that serves the chat model.")
+documents = typer.Typer(no_args_is_help=True, help="Documents and their index.")
+evaluate = typer.Typer(no_args_is_help=True, help="Measurements on evaluation data.")
+app.add_typer(models, name="models")
+app.add_typer(engine, name="engine")
+app.add_typer(documents, name="documents")
+app.add_typer(evaluate, name="eval")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+DEFAULT_COLLECTION = "Documents"
+
+
+def command(group: typer.Typer, name: str):
+    """Register a function that returns a JSON-able dict; a PortalError is printed with its hint, exit status 1."""
+
+    def register(function):
+        @wraps(function)
+        def run(*args: Any, as_json: JsonOption = False, **kwargs: Any) -> None:
+            logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+            try:
+                result = function(*args, **kwargs)
+            except PortalError as error:
+                console.print_error(error, as_json=as_json)
+                raise typer.Exit(1) from error
+            console.print_result(name, result, as_json=as_json)
+
+        run.__signature__ = console.with_json_option(function, JsonOption)
+        group.command(name)(run)
+        return function
+
+    return register
+
+
+@contextmanager
+def operations() -> Iterator[Any]:
+    """Callable (name, **arguments) → dict: in the running portal if there is one, else in this process."""
+    settings = Settings()
+    ownership = Ownership(settings.home)
+    if ownership.take():
+        with console.local_operations(settings, ownership) as run:
+            yield run
+    else:
+        yield console.remote_operations(ownership)
+
+
+@app.command()
+def serve() -> None:
+    """Run the portal until Ctrl-C."""
+    settings = Settings()
+    console.log_to_file(settings)
+    from server import serve as serve_portal
+
+    try:
+        print(f"Zhiku: http://{settings.host}:{settings.port}  (Ctrl-C stops)", file=sys.stderr, flush=True)
+        serve_portal(settings)
+    except PortalError as error:
+        console.print_error(error, as_json=False)
+        raise typer.Exit(1) from error
+
+
+@command(app, "setup")
+def setup() -> dict:
+    """Make this machine ready: database, and the default model fetched, verified and converted."""
+    settings = Settings()
+    started = time.monotonic()
+    Database.open(settings.database_path).close()
+    _model_store().ensure(settings.chat_model, console.Progress())
+    return {"model": settings.chat_model, "home": str(settings.home), "seconds": round(time.monotonic() - started, 1)}
+
+
+@command(models, "list")
+def models_list() -> dict:
+    """The catalogue, and what is ready on this machine."""
+    store = _model_store()
+    return {
+        "models": [
+            {"id": entry.id, "name": entry.name, "roles": list(entry.roles), "ready": store.ready(entry.id)}
+            for entry in Catalogue.load().entries
+        ]
+    }
+
+
+@command(models, "fetch")
+def models_fetch(model_id: str) -> dict:
+    """Fetch, verify and convert a model of the catalogue."""
+    path = _model_store().ensure(model_id, console.Progress())
+    return {"id": model_id, "path": str(path)}
+
+
+@command(models, "verify")
+def models_verify(model_id: str) -> dict:
+    """Compare every file of a model with its SHA-256."""
+    _model_store().verify(model_id)
+    return {"id": model_id, "verified": True}
+
+
+@command(models, "remove")
+def models_remove(model_id: str) -> dict:
+    """Delete a model's files."""
+    _model_store().remove(model_id)
+    return {"id": model_id, "removed": True}
+
+
+@command(engine, "status")
+def engine_status() -> dict:
+    """State of the chat engine, with its reason."""
+    with operations() as run:
+        return run("engine_status")
+
+
+@command(engine, "start")
+def engine_start(model_id: Annotated[str | None, typer.Argument()] = None) -> dict:
+    """Start the chat engine and wait until it is ready."""
+    with operations() as run:
+        return run("engine_start", model_id=model_id or Settings().chat_model)
+
+
+@command(engine, "stop")
+def engine_stop() -> dict:
+    """Stop the chat engine; done when no process of it lives."""
+    with operations() as run:
+        return run("engine_stop")
+
+
+@command(engine, "logs")
+def engine_logs(lines: int = 200) -> dict:
+    """The end of the chat engine's log."""
+    with operations() as run:
+        return run("engine_logs", lines=lines)
+
+
+@command(documents, "add")
+def documents_add(
+    paths: list[Path], collection: str = DEFAULT_COLLECTION, wait: Annotated[bool, typer.Option()] = True
+) -> dict:
+    """Add PDF and Word files, or folders of them, and wait until they are read and embedded."""
+    with operations() as run:
+        result = run("documents_add", paths=[str(path.resolve()) for path in paths], collection=collection)
+        ids = {document["id"] for document in result["added"]}
+        if wait:
+            result["added"] = console.wait_for_documents(run, ids)
+    return result
+
+
+@command(documents, "list")
+def documents_list() -> dict:
+    """All documents with their state."""
+    with operations() as run:
+        return run("documents_list")
+
+
+@command(documents, "status")
+def documents_status() -> dict:
+    """Documents that are not ready yet, and how many are."""
+    with operations() as run:
+        rows = run("documents_list")["documents"]
+    return {
+        "ready": sum(row["state"] == "ready" for row in rows),
+        "others": [row for row in rows if row["state"] != "ready"],
+    }
+
+
+@command(documents, "remove")
+def documents_remove(document_id: int) -> dict:
+    """Delete a document from disk and from every index."""
+    with operations() as run:
+        return run("documents_remove", document_id=document_id)
+
+
+@command(app, "ask")
+def ask(question: str, collection: str | None = None) -> dict:
+    """Ask the documents; starts the chat engine if it is not running."""
+    with operations() as run:
+        return run("ask", question=question, collection=collection, start_engine=True)
+
+
+@command(app, "demo")
+def demo() -> dict:
+    """Ask the samples one question in each language."""
+    with operations() as run:
+        return {"answers": [run("ask", question=q, start_engine=True) for q in console.DEMO_QUESTIONS]}
+
+
+def _model_store() -> ModelStore:
+    return ModelStore(Settings(), Catalogue.load())
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,36 @@
+"""Numbers and times as the person at the screen writes them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import streamlit as st
+
+from pages.components.context import _, language
+
+MIB = 1 << 20
+
+
+def when(moment: datetime) -> str:
+    """A UTC time in the browser's time zone, short."""
+    from babel.dates import format_datetime, get_timezone
+
+    locale = "zh_CN" if language() == "zh" else "en_GB"
+    return format_datetime(moment, "short", tzinfo=get_timezone(st.context.timezone or "UTC"), locale=locale)
+
+
+def size(size_bytes: int) -> str:
+    if size_bytes < MIB:
+        return f"{max(1, round(size_bytes / 1024))} KB"
+    return f"{size_bytes / MIB:.1f} MB"
+
+
+def count(number: int) -> str:
+    return f"{number:,}"
+
+
+def duration(duration_ms: float) -> str:
+    """Milliseconds up to a second, then seconds."""
+    if duration_ms < 1000:
+        return _("{n} ms", n=round(duration_ms))
+    return _("{n} s", n=f"{duration_ms / 1000:.1f}")

@@ -1,0 +1,101 @@
+"""The portal as one ASGI application: Streamlit's screens, and routes beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import streamlit as st
+import uvicorn
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from pages.components import context
+from services.bootstrap import Services, build
+from services.errors import PortalError
+from services.operations import Operations
+from services.ownership import OperatorDoor, Ownership
+from services.settings import Settings
+
+HOME_PAGE = Path(__file__).resolve().parent / "Home.py"
+WEBSOCKET_MESSAGE_MAX_BYTES = 200 * 1024 * 1024  # Streamlit's own limit for a message
+
+log = logging.getLogger(__name__)
+
+
+class Portal:
+    """What the routes share: the services while the application runs."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.services: Services | None = None
+        self.door: OperatorDoor | None = None
+
+    @asynccontextmanager
+    async def lifespan(self, _app: st.App) -> AsyncIterator[None]:
+        ownership = Ownership(self.settings.home)
+        ownership.require()
+        self.services = await run_in_threadpool(build, self.settings)
+        context.use(self.services)
+        self.door = ownership.open_door(f"http://{_loopback(self.settings.host)}:{self.settings.port}")
+        await run_in_threadpool(self.services.start)
+        try:
+            yield
+        finally:
+            await run_in_threadpool(self.services.close)
+            ownership.release()
+
+    async def healthz(self, _request: Request) -> JSONResponse:
+        """200 while the portal answers; the state of the chat engine beside it."""
+        status = self.services.deployments.status("chat")
+        return JSONResponse({"portal": "ok", "chat_engine": status.state})
+
+    async def operate(self, request: Request) -> JSONResponse:
+        """Run one of cli.py's operations. 404 without the token: nobody learns that the door exists."""
+        presented = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not secrets.compare_digest(presented.encode(), self.door.token.encode()):
+            return JSONResponse({}, status_code=404)
+        operations = Operations(self.services)
+        try:
+            result = await run_in_threadpool(operations.run, request.path_params["name"], await request.json())
+        except PortalError as error:
+            return JSONResponse(error.to_record(), status_code=409)
+        return JSONResponse(result)
+
+
+def make_app(settings: Settings) -> st.App:
+    portal = Portal(settings)
+    return st.App(
+        HOME_PAGE,
+        lifespan=portal.lifespan,
+        routes=[
+            Route("/healthz", portal.healthz),
+            Route("/operator/{name}", portal.operate, methods=["POST"]),
+        ],
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Run the portal until SIGINT or SIGTERM."""
+    config = uvicorn.Config(
+        make_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        ws="websockets-sansio",
+        ws_max_size=WEBSOCKET_MESSAGE_MAX_BYTES,
+        timeout_graceful_shutdown=5,
+    )
+    asyncio.run(uvicorn.Server(config).serve())
+
+
+def _loopback(host: str) -> str:
+    """The address this machine reaches itself by when the portal listens on `host`."""
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host

@@ -1,0 +1,291 @@
+"""Ask: from a question to a cited answer.
+
+The way of a question: check the actor → store the question → retrieve from the actor's collections → refuse when
+nothing is good enough → choose the evidence → prompt → stream → cite → save.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from db.database import Database
+from db.tables import Conversation, Message
+from services.chat_model import ChatRequest
+from services.conversation_export import to_markdown
+from services.conversations import AskedQuestion, Conversations, StoredPassage, Turn
+from services.errors import BadInput, EngineError, EngineNotReady, EngineStartFailed, PortalError
+from services.evidence import choose_evidence
+from services.permissions import Actor, Permission, check
+from services.prompts import answer_messages
+from services.retrieval.citations import Citation, align, without_markers
+from services.retrieval.scope import readable_collections
+from services.settings import Settings
+from services.stopwatch import Clock, Stopwatch
+from services.translation import N_, Language, language_of
+
+if TYPE_CHECKING:
+    from services.chat_model import ChatModel, ChatStream
+    from services.engines.catalogue import Catalogue
+    from services.retrieval.retriever import Passage, Retriever
+
+NOT_FOUND: dict[Language, str] = {"zh": "未找到相关内容", "en": "Not found in the documents"}
+PASSAGES = 6  # retrieved per question: the evidence is chosen from them, and they are what is shown as nearest
+QUESTION_MAX_LENGTH = 2000  # characters
+HEARTBEAT_S = 0.5  # while the model reads, an empty delta this often: whoever reads the answer can stop it
+ANOTHER_WORDING = 0.7  # temperature of a regenerated answer: at 0 it would be the same again
+
+
+class Outcome(StrEnum):
+    """What came of a question."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"  # nothing good enough was found and no model was asked, or the model found nothing in it
+    PASSAGES = "passages"  # the model is not there; the passages are
+    CANCELLED = "cancelled"  # stopped by the person; text is what there was until then
+    FAILED = "failed"  # `error` says why; text is what there was until then
+
+
+def _no_deltas() -> Generator[str, None, None]:
+    yield from ()
+
+
+@dataclass
+class Answer:
+    """The answer to one question, while it comes and after.
+
+    Known at once: conversation_id, question, language, passages (best first), timings of retrieval; and for what needs
+    no model also the outcome. `deltas` gives the text piece by piece (the refusal too; nothing for `passages`), with
+    empty pieces while the model is silent, and never raises an EngineError. When it is used up, or closed, the rest is
+    set and the answer is saved.
+    """
+
+    conversation_id: str
+    question_id: int
+    question: str
+    language: Language
+    passages: list[Passage] = field(default_factory=list)
+    deltas: Generator[str, None, None] = field(default_factory=_no_deltas)
+    text: str = ""
+    citations: list[Citation] = field(default_factory=list)
+    outcome: Outcome | None = None  # None: not finished
+    error: PortalError | None = None
+    confidence: float = 0.0  # of the retrieval, in [0, 1]
+    model_id: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+class AskService:
+    """Questions over documents, and the conversations they make. Holds nothing of any one person."""
+
+    def __init__(
+        self,
+        database: Database,
+        retriever: Retriever,
+        chat_model: ChatModel,
+        catalogue: Catalogue,
+        settings: Settings,
+        *,
+        clock: Clock = time.perf_counter,
+    ) -> None:
+        self._database = database
+        self._conversations = Conversations(database)
+        self._retriever = retriever
+        self._chat_model = chat_model
+        self._catalogue = catalogue
+        self._settings = settings
+        self._clock = clock
+
+    def stream(
+        self,
+        question: str,
+        *,
+        actor: Actor,
+        conversation_id: str | None = None,
+        collection_ids: Sequence[int] | None = None,
+        language: Language | None = None,
+    ) -> Answer:
+        """Ask. Without a conversation a new one begins; without collections all that the actor may read are searched.
+
+        language: of the answer; None: that of the question.
+        Raises Denied, BadInput (empty or too long), NotFound (conversation). Later failures are in the answer.
+        """
+        check(actor, Permission.ASK)
+        watch = Stopwatch(self._clock)
+        collections = readable_collections(self._database, actor, collection_ids)
+        with watch.step("save"):
+            asked = self._conversations.ask(_checked(question), actor_id=actor.id, conversation_id=conversation_id)
+        return self._answer(asked, collections, language, watch)
+
+    def regenerate(self, conversation_id: str, actor: Actor, collection_ids: Sequence[int] | None = None) -> Answer:
+        """Answer the last question again, in other words; the new answer takes the old one's place when it is there."""
+        check(actor, Permission.ASK)
+        watch = Stopwatch(self._clock)
+        collections = readable_collections(self._database, actor, collection_ids)
+        asked = self._conversations.last_question(conversation_id, actor_id=actor.id)
+        return self._answer(asked, collections, None, watch, temperature=ANOTHER_WORDING)
+
+    def history(self, conversation_id: str, actor: Actor) -> list[Turn]:
+        """The turns, oldest first. Raises NotFound, also for another actor's conversation."""
+        check(actor, Permission.ASK)
+        return self._conversations.turns(conversation_id, actor_id=actor.id)
+
+    def conversations(self, actor: Actor, limit: int = 20) -> list[Conversation]:
+        """The actor's own conversations, last used first."""
+        check(actor, Permission.ASK)
+        return self._conversations.recent(actor_id=actor.id, limit=limit)
+
+    def rename(self, conversation_id: str, title: str, actor: Actor) -> None:
+        check(actor, Permission.ASK)
+        self._conversations.rename(conversation_id, title, actor_id=actor.id)
+
+    def delete(self, conversation_id: str, actor: Actor) -> None:
+        """Delete the conversation with all its messages."""
+        check(actor, Permission.ASK)
+        self._conversations.delete(conversation_id, actor_id=actor.id)
+
+    def export_markdown(self, conversation_id: str, actor: Actor, language: Language) -> str:
+        """The conversation as a Markdown document; `language` is that of its headings."""
+        check(actor, Permission.ASK)
+        conversation = self._conversations.get(conversation_id, actor_id=actor.id)
+        return to_markdown(conversation.title, self.history(conversation_id, actor), language)
+
+    def _answer(
+        self,
+        asked: AskedQuestion,
+        collection_ids: list[int],
+        language: Language | None,
+        watch: Stopwatch,
+        temperature: float = 0.0,
+    ) -> Answer:
+        answer = Answer(asked.conversation_id, asked.id, asked.text, language or language_of(asked.text))
+        try:
+            self._retrieve(answer, asked.previous, collection_ids, watch)
+            if answer.confidence < self._settings.refusal_threshold or not answer.passages:
+                answer.text = NOT_FOUND[answer.language]
+                answer.deltas = (text for text in (answer.text,))
+                self._finish(answer, watch, Outcome.REFUSED)
+                return answer
+            request = self._request(answer, temperature, watch)
+        except PortalError as error:
+            self._finish(answer, watch, _outcome_of(error), error)
+            return answer
+        answer.deltas = self._write(answer, request, watch)
+        return answer
+
+    def _retrieve(self, answer: Answer, previous: str, collection_ids: list[int], watch: Stopwatch) -> None:
+        with watch.step("retrieve"):
+            retrieval = self._retriever.retrieve(
+                answer.question, collection_ids=collection_ids, limit=PASSAGES, context_question=previous or None
+            )
+        for part, duration_ms in retrieval.timings_ms.items():
+            if part != "total":
+                watch.add(f"retrieve_{part}", duration_ms)
+        answer.passages = retrieval.passages
+        answer.confidence = retrieval.confidence
+
+    def _request(self, answer: Answer, temperature: float, watch: Stopwatch) -> ChatRequest:
+        """The evidence in the model's prompt. Raises EngineNotReady when no model is there to count tokens."""
+        with watch.step("evidence"):
+            evidence = choose_evidence(
+                answer.question,
+                answer.passages,
+                budget_tokens=self._settings.evidence_tokens,
+                count_tokens=self._chat_model.count_tokens,
+            )
+        asking = self._catalogue.get(self._settings.chat_model).ask
+        with watch.step("prompt"):
+            messages = answer_messages(asking.template, answer.language, evidence, answer.question)
+        return ChatRequest(
+            messages=messages,
+            max_tokens=asking.max_tokens,
+            temperature=temperature or asking.temperature,
+            top_p=asking.top_p,
+            repetition_penalty=asking.repetition_penalty,
+        )
+
+    def _write(self, answer: Answer, request: ChatRequest, watch: Stopwatch) -> Generator[str, None, None]:
+        """The model's deltas. Whatever ends it (the end, Stop, a failure), the answer is cited and saved."""
+        outcome, error = Outcome.FAILED, None
+        try:
+            asked_at = watch.now()
+            with closing(self._chat_model.stream(request, heartbeat_s=HEARTBEAT_S)) as stream:
+                yield from _read(answer, stream, watch, asked_at)
+            outcome = Outcome.ANSWERED
+        except GeneratorExit:
+            outcome = Outcome.CANCELLED
+            raise
+        except EngineError as caught:
+            outcome, error = _outcome_of(caught), caught
+        finally:
+            self._finish(answer, watch, outcome, error)
+
+    def _finish(self, answer: Answer, watch: Stopwatch, outcome: Outcome, error: PortalError | None = None) -> None:
+        """Set what came of the question, cite the text there is, and save."""
+        if outcome is Outcome.ANSWERED and answer.text.strip(" .。\n") in {"", *NOT_FOUND.values()}:
+            outcome, answer.text = Outcome.REFUSED, NOT_FOUND[answer.language]
+        answer.outcome, answer.error = outcome, error
+        if outcome is not Outcome.REFUSED:
+            with watch.step("cite"):
+                answer.citations = align(answer.text, answer.passages, question=answer.question)
+                answer.text = without_markers(answer.text, len(answer.passages))
+        watch.stop()
+        answer.timings_ms = watch.timings_ms
+        with watch.step("save"):
+            self._conversations.save_answer(_row(answer))
+        watch.stop()
+
+
+def _checked(question: str) -> str:
+    """The question without surrounding space. Raises BadInput when it is empty or too long."""
+    question = question.strip()
+    if not question:
+        raise BadInput(N_("The question is empty."))
+    if len(question) > QUESTION_MAX_LENGTH:
+        raise BadInput(
+            N_("The question is longer than {limit} characters."),
+            hint=N_("Ask in fewer words; long texts belong into a document."),
+            limit=QUESTION_MAX_LENGTH,
+        )
+    return question
+
+
+def _read(answer: Answer, stream: ChatStream, watch: Stopwatch, since: float) -> Generator[str, None, None]:
+    """Deltas of the stream, gathered in the answer; the stream's own counts too, however it ends."""
+    step = "first_token"
+    try:
+        for delta in stream:
+            watch.add(step, (watch.now() - since) * 1000)
+            answer.text += delta
+            step = "decode" if answer.text else step
+            yield delta
+            since = watch.now()
+    finally:
+        answer.model_id = stream.model_id
+        answer.prompt_tokens, answer.completion_tokens = stream.prompt_tokens, stream.completion_tokens
+
+
+def _outcome_of(error: PortalError) -> Outcome:
+    """An engine that is not there leaves the passages; anything else is a failure."""
+    return Outcome.PASSAGES if isinstance(error, EngineNotReady | EngineStartFailed) else Outcome.FAILED
+
+
+def _row(answer: Answer) -> Message:
+    return Message(
+        conversation_id=answer.conversation_id,
+        kind="answer",
+        question_id=answer.question_id,
+        text=answer.text,
+        outcome=str(answer.outcome),
+        citations=[asdict(citation) for citation in answer.citations],
+        passages=[asdict(StoredPassage.of(passage)) for passage in answer.passages],
+        error=answer.error.to_record() if answer.error else None,
+        model=answer.model_id,
+        timings_ms=dict(answer.timings_ms),
+    )

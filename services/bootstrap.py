@@ -1,0 +1,113 @@
+"""Where objects meet: one set of services, built from settings, the only place that knows every class."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from db.database import Database
+from services.ask import AskService
+from services.chat_model import ChatModel
+from services.documents.ingest import IngestQueue
+from services.documents.library import Library
+from services.documents.preview import Preview
+from services.engines.catalogue import Catalogue
+from services.engines.deployments import Deployments
+from services.engines.models import ModelStore
+from services.permissions import CONSOLE
+from services.preferences import Preferences
+from services.retrieval.embedding import Embedder, make_embedder
+from services.retrieval.lexical import LexicalIndex
+from services.retrieval.retriever import Retriever
+from services.retrieval.vector_store import VectorStore
+from services.settings import Settings
+
+SAMPLES = Path(__file__).resolve().parent.parent / "samples"
+SAMPLE_COLLECTION = "Samples 示例"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Services:
+    settings: Settings
+    database: Database
+    catalogue: Catalogue
+    models: ModelStore
+    deployments: Deployments
+    chat_model: ChatModel
+    embedder: Embedder
+    lexical: LexicalIndex
+    vector_store: VectorStore
+    retriever: Retriever
+    library: Library
+    ingest: IngestQueue
+    preview: Preview
+    ask: AskService
+    preferences: Preferences
+
+    def start(self) -> None:
+        """Begin the background work: engines adopted or started, ingestion resumed, slow imports made early."""
+        self.deployments.adopt()
+        self._start_chat_engine()
+        self.ingest.start()
+        self._add_samples()
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+
+    def close(self, *, stop_engines: bool = True) -> None:
+        """End the background work; engines live on if asked to (they are adopted by the next owner)."""
+        self.ingest.close()
+        self.deployments.close(stop_engines=stop_engines)
+        self.embedder.close()
+        self.vector_store.close()
+        self.database.close()
+
+    def _start_chat_engine(self) -> None:
+        if self.settings.engine_autostart:
+            self.deployments.start("chat", self.settings.chat_model)
+
+    def _add_samples(self) -> None:
+        """On the very first start, so that the first question works at once; deleted samples stay deleted."""
+        if self.library.collections(CONSOLE):
+            return
+        collection = self.library.ensure_collection(SAMPLE_COLLECTION, CONSOLE)
+        for path in sorted(SAMPLES.glob("*.pdf")) + sorted(SAMPLES.glob("*.docx")):
+            self.library.add(path, path.name, actor=CONSOLE, collection_id=collection.id)
+        self.ingest.notify()
+
+    def _warm_up(self) -> None:
+        """Imports and model loading that the first question would otherwise wait for."""
+        self.retriever.warm_up()
+
+
+def build(settings: Settings) -> Services:
+    """Every service, wired. Opens the database; starts nothing (see Services.start)."""
+    database = Database.open(settings.database_path)
+    catalogue = Catalogue.load()
+    models = ModelStore(settings, catalogue)
+    deployments = Deployments(database, settings, models)
+    chat_model = ChatModel(deployments, settings)
+    embedder = make_embedder(settings)
+    lexical = LexicalIndex(database)
+    vector_store = VectorStore(settings, database, embedder)
+    retriever = Retriever(database, embedder, lexical, vector_store, settings)
+    library = Library(database, settings, lexical, vector_store)
+    return Services(
+        settings=settings,
+        database=database,
+        catalogue=catalogue,
+        models=models,
+        deployments=deployments,
+        chat_model=chat_model,
+        embedder=embedder,
+        lexical=lexical,
+        vector_store=vector_store,
+        retriever=retriever,
+        library=library,
+        ingest=IngestQueue(database, library, embedder, lexical, vector_store, settings),
+        preview=Preview(library, settings),
+        ask=AskService(database, retriever, chat_model, catalogue, settings),
+        preferences=Preferences(database),
+    )

@@ -1,0 +1,1 @@
+"""Where model files come from: hubs over HTTP, and wheels through pip."""

@@ -1,0 +1,102 @@
+"""What the portal adds to the engine's own time to first token, at 1 and at 8 askers.
+
+The same messages, alternately through AskService and straight to the engine over plain HTTP; both find the prompt in
+the engine's prefix cache. The portal's time counts from question to first delta, retrieval apart.
+
+    .venv/bin/python -m tests.benchmarks.ask_overhead      (starts the engine of PORTAL_HOME's model if none runs)
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+
+from services.bootstrap import Services, build
+from services.evidence import choose_evidence
+from services.permissions import CONSOLE
+from services.prompts import answer_messages
+from services.settings import Settings
+from tests.portal_process import ROOT
+
+ROUNDS = 12
+QUESTIONS = [json.loads(line)["question"] for line in (ROOT / "samples/questions.jsonl").read_text().splitlines()][:8]
+
+
+def through_the_portal(services: Services, question: str) -> dict[str, float]:
+    """ms from question to first delta: in all, and for retrieval."""
+    began = time.perf_counter()
+    answer = services.ask.stream(question, actor=CONSOLE)
+    for delta in answer.deltas:
+        if delta:
+            break
+    total_ms = (time.perf_counter() - began) * 1000
+    answer.deltas.close()
+    return {"total": total_ms} | answer.timings_ms
+
+
+def straight_to_the_engine(services: Services, client: httpx.Client, messages: list[dict]) -> float:
+    endpoint = services.deployments.endpoint("chat")
+    body = {"model": endpoint.model_id, "messages": messages, "max_tokens": 100, "temperature": 0, "stream": True}
+    began = time.perf_counter()
+    with client.stream("POST", f"{endpoint.base_url}/chat/completions", json=body) as response:
+        for line in response.iter_lines():
+            if line.startswith("data: {") and json.loads(line[6:])["choices"][0]["delta"].get("content"):
+                return (time.perf_counter() - began) * 1000
+    raise RuntimeError("the engine gave no token")
+
+
+def messages_for(services: Services, question: str) -> list[dict]:
+    """The very messages that the portal sends for the question."""
+    settings = services.settings
+    ids = [collection.id for collection in services.library.collections(CONSOLE)]
+    passages = services.retriever.retrieve(question, collection_ids=ids, limit=6).passages
+    evidence = choose_evidence(
+        question, passages, budget_tokens=settings.evidence_tokens, count_tokens=services.chat_model.count_tokens
+    )
+    language = "zh" if any("\u4e00" <= ch <= "\u9fff" for ch in question) else "en"
+    return answer_messages(services.catalogue.get(settings.chat_model).ask.template, language, evidence, question)
+
+
+def measure(services: Services, askers: int) -> dict:
+    endpoint = services.deployments.endpoint("chat")
+    client = httpx.Client(headers={"Authorization": f"Bearer {endpoint.api_key}"}, timeout=300, trust_env=False)
+    messages = {question: messages_for(services, question) for question in QUESTIONS}
+    portal, engine = [], []
+    with ThreadPoolExecutor(askers) as pool:
+        for round_number in range(-1, ROUNDS):
+            batch = [QUESTIONS[(round_number + n) % len(QUESTIONS)] for n in range(askers)]
+            direct = list(pool.map(lambda q: straight_to_the_engine(services, client, messages[q]), batch))
+            asked = list(pool.map(lambda q: through_the_portal(services, q), batch))
+            if round_number >= 0:
+                engine += direct
+                portal += asked
+    retrieve = [timing["retrieve"] for timing in portal]
+    without_retrieval = [timing["total"] - timing["retrieve"] for timing in portal]
+    steps = {name for timing in portal for name in timing if not name.startswith(("retrieve_", "total", "decode"))}
+    return {
+        "askers": askers,
+        "engine_alone_ttft_ms": round(statistics.median(engine), 1),
+        "portal_ttft_without_retrieval_ms": round(statistics.median(without_retrieval), 1),
+        "added_ms": round(statistics.median(without_retrieval) - statistics.median(engine), 1),
+        "retrieval_ms": round(statistics.median(retrieve), 1),
+        "steps_ms": {s: round(statistics.median([t.get(s, 0.0) for t in portal]), 2) for s in sorted(steps)},
+    }
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as home:
+        models = Settings().home.resolve() / "models"
+        (Path(home) / "models").symlink_to(models)
+        services = build(Settings(home=Path(home)))
+        services.start()
+        services.deployments.wait_ready("chat", services.settings.engine_start_timeout_s)
+        services.ingest.wait_idle(600)
+        for askers in (1, 8):
+            print(json.dumps(measure(services, askers)), flush=True)
+        services.close()

@@ -1,0 +1,140 @@
+"""Stand-ins for what is slow or outside: the chat model, the models on disk, a launcher of the fake engine."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from services.chat_model import ChatRequest
+from services.engines.launchers.base import LaunchPlan, LaunchRequest
+from services.errors import NotFound, PortalError
+
+FAKE_ENGINE = Path(__file__).with_name("fake_engine.py")
+_TOKEN = re.compile(r"[一-鿿]|\w+|[^\w\s]")
+
+
+class FakeChatStream:
+    """The reply in deltas of a few characters; `fails` is raised in the middle of it."""
+
+    def __init__(self, reply: str, prompt_tokens: int, model_id: str, fails: PortalError | None) -> None:
+        self.model_id = model_id
+        self.prompt_tokens = prompt_tokens
+        self.completion_tokens = 0
+        self.finish_reason: str | None = None
+        self.first_token_ms: float | None = None
+        self.closed = False
+        self._fails = fails
+        self._deltas = [reply[at : at + 4] for at in range(0, len(reply), 4)]
+        self._fails_at = len(self._deltas) // 2
+
+    def __iter__(self) -> FakeChatStream:
+        return self
+
+    def __next__(self) -> str:
+        if self._fails and self.completion_tokens >= self._fails_at:
+            raise self._fails
+        if self.closed or self.completion_tokens == len(self._deltas):
+            self.finish_reason = self.finish_reason or (None if self.closed else "stop")
+            raise StopIteration
+        self.first_token_ms = self.first_token_ms or 1.0
+        self.completion_tokens += 1
+        return self._deltas[self.completion_tokens - 1]
+
+    def close(self) -> None:
+        self.closed = True
+
+    def __enter__(self) -> FakeChatStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass
+class FakeChatModel:
+    """Answers every request with `reply`, or with what reply(request) returns.
+
+    unavailable: raised instead of an answer, by count_tokens too; fails: raised in the middle of an answer.
+    requests and streams: what was asked and given, in order.
+    """
+
+    reply: str | Callable[[ChatRequest], str] = "This is the answer."
+    unavailable: PortalError | None = None
+    fails: PortalError | None = None
+    model_id: str = "fake-model"
+    requests: list[ChatRequest] = field(default_factory=list)
+    streams: list[FakeChatStream] = field(default_factory=list)
+
+    def stream(self, request: ChatRequest, *, role: str = "chat", heartbeat_s: float | None = None) -> FakeChatStream:
+        self.requests.append(request)
+        if self.unavailable:
+            raise self.unavailable
+        reply = self.reply(request) if callable(self.reply) else self.reply
+        prompt_tokens = sum(_count(message["content"]) for message in request.messages)
+        self.streams.append(FakeChatStream(reply, prompt_tokens, self.model_id, self.fails))
+        return self.streams[-1]
+
+    def count_tokens(self, text: str, *, role: str = "chat") -> int:
+        if self.unavailable:
+            raise self.unavailable
+        return _count(text)
+
+    def warm_up(self, role: str = "chat") -> None:
+        """Nothing to import."""
+
+
+def _count(text: str) -> int:
+    return len(_TOKEN.findall(text))
+
+
+@dataclass(frozen=True)
+class FakeEntry:
+    id: str
+    name: str
+
+
+class FakeModels:
+    """Models that are on disk (an empty folder is enough for the fake engine), or in the catalogue only."""
+
+    def __init__(self, folder: Path, *ready: str, missing: tuple[str, ...] = ()) -> None:
+        self._folder = folder
+        self._ready = ready
+        self._known = {*ready, *missing}
+
+    def entry(self, model_id: str) -> FakeEntry:
+        if model_id not in self._known:
+            raise NotFound("The catalogue has no model {id}.", id=model_id)
+        return FakeEntry(model_id, model_id.title())
+
+    def path(self, model_id: str) -> Path:
+        return self._folder / self.entry(model_id).id
+
+    def ready(self, model_id: str) -> bool:
+        return self.entry(model_id).id in self._ready
+
+
+class FakeLauncher:
+    """Launches tests/fake_engine.py with the given options; they may be changed between launches.
+
+    once: options of the next launch only.
+    """
+
+    name = "fake"
+
+    def __init__(self, *options: str) -> None:
+        self.options = options
+        self.once: list[tuple[str, ...]] = []
+        self.launches = 0
+
+    def plan(self, request: LaunchRequest) -> LaunchPlan:
+        options = self.options
+        if request.port:  # port 0 asks for the fingerprint only
+            self.launches += 1
+            options = self.once.pop(0) if self.once else self.options
+        command = [sys.executable, str(FAKE_ENGINE), "--port", str(request.port)]
+        return LaunchPlan(
+            [*command, "--served-model-name", request.model_id, *options], {"VLLM_API_KEY": request.api_key}
+        )

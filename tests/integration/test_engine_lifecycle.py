@@ -1,0 +1,466 @@
+"""The life of an engine, with a real child process in place of vLLM."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from sqlalchemy import select
+
+from db.database import Database
+from db.tables import EngineStart
+from services.engines.deployments import Deployments, EngineState
+from services.engines.process import EngineProcess
+from services.engines.run_record import RunRecord, RunRecords
+from services.errors import EngineError, EngineNotReady, EngineStartFailed, ModelFilesError, NotFound
+from services.settings import Settings
+from tests.fakes import FakeLauncher, FakeModels
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MODEL = "fake-model"
+
+
+class Bench:
+    """Portals over one home, each a Deployments as bootstrap would build it."""
+
+    def __init__(self, home: Path, **settings: object) -> None:
+        quick = {
+            "engine_stop_timeout_s": 1,
+            "engine_restart_backoff_s": 0.1,
+            "engine_start_timeout_s": 10,
+            "engine_probe_timeout_s": 1,
+            "engine_health_interval_s": 0.3,
+            "engine_log_mib": 1,
+        }
+        self.settings = Settings(home=home, **quick | settings)
+        self.database = Database.open(self.settings.database_path)
+        self.launcher = FakeLauncher()
+        self.models = FakeModels(home / "models", MODEL, "other-model", missing=("absent-model",))
+        self.portals: list[Deployments] = []
+
+    def portal(self) -> Deployments:
+        portal = Deployments(self.database, self.settings, self.models, launcher_for=lambda _model: self.launcher)
+        self.portals.append(portal)
+        return portal
+
+    def ready_portal(self, *options: str) -> Deployments:
+        self.launcher.options = options
+        portal = self.portal()
+        portal.start("chat", MODEL)
+        assert portal.wait_ready("chat", 10).state is EngineState.READY
+        return portal
+
+    def record(self) -> RunRecord | None:
+        return RunRecords(self.settings.engines_dir).load("chat")
+
+    def session(self) -> EngineProcess:
+        record = self.record()
+        assert record is not None
+        return EngineProcess(record.identity)
+
+    def starts(self) -> list[EngineStart]:
+        with self.database.session() as session:
+            return list(session.scalars(select(EngineStart).order_by(EngineStart.id)))
+
+    def close(self) -> None:
+        for portal in self.portals:
+            portal.close(stop_engines=True)
+        self.database.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.close()
+
+
+def until(condition: Callable[[], object], timeout_s: float = 10) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def misbehave(portal: Deployments, mode: str) -> None:
+    base_url = portal.endpoint("chat").base_url.removesuffix("/v1")
+    httpx.post(f"{base_url}/fake/{mode}", trust_env=False)
+
+
+# --- starting ----------------------------------------------------------------------------------------------------
+
+
+def test_an_engine_that_was_never_started_is_stopped_and_says_so(bench: Bench) -> None:
+    status = bench.portal().status("chat")
+    assert (status.state, status.reason) == (EngineState.STOPPED, "The model is stopped.")
+    with pytest.raises(EngineNotReady):
+        bench.portal().endpoint("chat")
+
+
+def test_start_returns_at_once_and_the_status_tells_the_time_passed(bench: Bench) -> None:
+    bench.launcher.options = ("--load-seconds", "1")
+    portal = bench.portal()
+    began = time.monotonic()
+    portal.start("chat", MODEL)
+    assert time.monotonic() - began < 0.5
+    assert portal.status("chat").state is EngineState.STARTING
+    until(lambda: portal.status("chat").elapsed_s > 0.3)
+    assert portal.status("chat").reason == "The model is loading: 0 s of about 90 s."
+    assert portal.wait_ready("chat", 10).state is EngineState.READY
+
+
+def test_a_ready_engine_answers_on_loopback_with_its_key(bench: Bench) -> None:
+    endpoint = bench.ready_portal().endpoint("chat")
+    assert endpoint.base_url.startswith("http://127.0.0.1:")
+    assert httpx.get(f"{endpoint.base_url}/models", trust_env=False).status_code == 401
+    headers = {"Authorization": f"Bearer {endpoint.api_key}"}
+    assert httpx.get(f"{endpoint.base_url}/models", headers=headers, trust_env=False).status_code == 200
+
+
+def test_an_engine_whose_completions_hang_is_not_ready(bench: Bench) -> None:
+    bench.launcher.options = ("--hang",)
+    portal = bench.portal()
+    portal.start("chat", MODEL)
+    assert portal.wait_ready("chat", 1.5).state is EngineState.STARTING
+
+
+def test_starting_twice_starts_one_engine(bench: Bench) -> None:
+    portal = bench.ready_portal()
+    portal.start("chat", MODEL)
+    assert portal.status("chat").state is EngineState.READY
+    assert bench.launcher.launches == 1
+
+
+def test_the_typical_start_time_is_that_of_former_starts(bench: Bench) -> None:
+    portal = bench.ready_portal("--load-seconds", "0.3")
+    portal.stop("chat")
+    portal.start("chat", MODEL)
+    assert 0.3 <= portal.status("chat").typical_start_s < 5
+    assert [row.ready for row in bench.starts()] == [True]
+
+
+def test_another_model_takes_the_place_of_the_first(bench: Bench) -> None:
+    portal = bench.ready_portal()
+    first = bench.session()
+    portal.start("chat", "other-model")
+    until(lambda: portal.status("chat").model_id == "other-model" and portal.status("chat").ready)
+    assert first.members() == []
+
+
+def test_unknown_and_absent_models_are_refused(bench: Bench) -> None:
+    portal = bench.portal()
+    with pytest.raises(NotFound):
+        portal.start("chat", "no-such-model")
+    portal.start("chat", "absent-model")
+    assert isinstance(portal.wait_ready("chat", 5).error, ModelFilesError)
+
+
+# --- failing to start --------------------------------------------------------------------------------------------
+
+
+def test_a_failed_start_gives_the_decisive_lines_and_is_not_repeated(bench: Bench, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.txt"
+    trace.write_text("Traceback (most recent call last):\n  File x\nValueError: no room for the KV cache\n")
+    bench.launcher.options = ("--stderr-file", str(trace), "--load-seconds", "60", "--exit-after", "0.2")
+    portal = bench.portal()
+    portal.start("chat", MODEL)
+    status = portal.wait_ready("chat", 10)
+    assert status.state is EngineState.FAILED
+    assert isinstance(status.error, EngineStartFailed)
+    assert status.error.params["log"] == "ValueError: no room for the KV cache"
+    assert "no room for the KV cache" in status.reason
+    assert bench.launcher.launches == 1
+    assert bench.record() is None
+    assert [row.ready for row in bench.starts()] == [False]
+
+
+def test_a_start_over_the_time_limit_fails_and_leaves_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, engine_start_timeout_s=0.5)
+    bench.launcher.options = ("--load-seconds", "60")
+    portal = bench.portal()
+    portal.start("chat", MODEL)
+    status = portal.wait_ready("chat", 10)
+    assert status.reason == "The model Fake-Model was not ready after 1 s."
+    assert bench.record() is None
+    bench.close()
+
+
+def test_an_engine_that_lost_its_port_is_started_on_another(bench: Bench, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.txt"
+    trace.write_text("OSError: [Errno 98] Address already in use\n")
+    bench.launcher.once = [("--stderr-file", str(trace), "--load-seconds", "60", "--exit-after", "0.1")]
+    bench.ready_portal()
+    assert bench.launcher.launches == 2
+
+
+def test_a_failed_engine_can_be_started_again(bench: Bench) -> None:
+    bench.launcher.once = [("--exit-after", "0", "--load-seconds", "60")]
+    portal = bench.portal()
+    portal.start("chat", MODEL)
+    assert portal.wait_ready("chat", 10).state is EngineState.FAILED
+    portal.start("chat", MODEL)
+    assert portal.wait_ready("chat", 10).state is EngineState.READY
+
+
+# --- stopping ----------------------------------------------------------------------------------------------------
+
+
+def test_stop_ends_every_process_of_the_group(bench: Bench) -> None:
+    portal = bench.ready_portal("--spawn-worker")
+    session = bench.session()
+    assert len(session.members()) == 2
+    portal.stop("chat")
+    assert session.members() == []
+    assert portal.status("chat").state is EngineState.STOPPED
+    assert bench.record() is None
+
+
+def test_stop_kills_what_ignores_the_request_to_end(bench: Bench) -> None:
+    portal = bench.ready_portal("--ignore-sigterm")
+    session = bench.session()
+    portal.stop("chat")
+    assert session.members() == []
+
+
+def test_stop_ends_an_engine_that_is_still_loading(bench: Bench) -> None:
+    bench.launcher.options = ("--load-seconds", "60")
+    portal = bench.portal()
+    portal.start("chat", MODEL)
+    until(bench.record)
+    session = bench.session()
+    portal.stop("chat")
+    assert session.members() == []
+
+
+def test_stop_does_not_wait_for_a_hanging_readiness_probe(bench: Bench) -> None:
+    bench.launcher.options = ("--hang",)
+    portal = bench.portal()
+    portal.start("chat", MODEL)
+    time.sleep(0.7)
+    began = time.monotonic()
+    portal.stop("chat")
+    assert time.monotonic() - began < 1
+
+
+def test_a_start_waits_for_a_stop_in_progress(bench: Bench) -> None:
+    portal = bench.ready_portal("--ignore-sigterm")
+    first = bench.session()
+    portal.stop("chat", wait=False)
+    portal.start("chat", MODEL)
+    until(lambda: bench.launcher.launches == 2)
+    assert first.members() == []
+    assert portal.wait_ready("chat", 10).state is EngineState.READY
+
+
+def test_stopping_what_is_stopped_does_nothing(bench: Bench) -> None:
+    portal = bench.portal()
+    portal.stop("chat")
+    assert portal.status("chat").state is EngineState.STOPPED
+
+
+def test_a_drained_engine_finishes_its_answers_first(bench: Bench) -> None:
+    portal = bench.ready_portal("--first-token-seconds", "0.8")
+    endpoint = portal.endpoint("chat")
+    headers = {"Authorization": f"Bearer {endpoint.api_key}"}
+    body = {"model": MODEL, "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+    url = f"{endpoint.base_url}/chat/completions"
+    client = httpx.Client(trust_env=False, headers=headers)
+    with client, client.stream("POST", url, json=body) as response:
+        portal.stop("chat", wait=False, drain_s=5)
+        until(lambda: portal.status("chat").state is EngineState.DRAINING)
+        with pytest.raises(EngineNotReady):
+            portal.endpoint("chat")
+        assert response.read().endswith(b"data: [DONE]\n\n")
+    until(lambda: portal.status("chat").state is EngineState.STOPPED)
+
+
+# --- crashing ----------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_engine_is_restarted(bench: Bench) -> None:
+    portal = bench.ready_portal()
+    first = bench.session()
+    os.kill(first.pid, signal.SIGKILL)
+    until(lambda: portal.status("chat").state is EngineState.STARTING)
+    assert "loading again (restart 1 of 3)" in portal.status("chat").reason
+    until(lambda: portal.status("chat").ready)
+    assert bench.session().pid != first.pid
+
+
+def test_the_worker_of_a_killed_engine_is_ended_before_the_restart(bench: Bench) -> None:
+    portal = bench.ready_portal("--spawn-worker")
+    first = bench.session()
+    worker = next(pid for pid in first.members() if pid != first.pid)
+    os.kill(first.pid, signal.SIGKILL)
+    until(lambda: bench.launcher.launches == 2)
+    assert not psutil.pid_exists(worker) or psutil.Process(worker).status() == psutil.STATUS_ZOMBIE
+    assert portal.wait_ready("chat", 10).ready
+
+
+def test_an_engine_whose_core_died_is_found_by_its_health(bench: Bench) -> None:
+    portal = bench.ready_portal()
+    misbehave(portal, "core-dead")
+    until(lambda: bench.launcher.launches == 2)
+    assert portal.wait_ready("chat", 10).ready
+
+
+def test_a_reported_failure_of_a_hanging_engine_restarts_it(bench: Bench) -> None:
+    portal = bench.ready_portal()
+    misbehave(portal, "hang")
+    time.sleep(0.8)
+    assert bench.launcher.launches == 1, "its health is good: nobody knows yet"
+    portal.report_failure("chat")
+    until(lambda: bench.launcher.launches == 2)
+
+
+def test_a_false_report_restarts_nothing(bench: Bench) -> None:
+    portal = bench.ready_portal()
+    portal.report_failure("chat")
+    time.sleep(0.5)
+    assert portal.status("chat").ready
+    assert bench.launcher.launches == 1
+
+
+def test_an_engine_that_keeps_crashing_fails_for_good_with_its_log(bench: Bench, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.txt"
+    trace.write_text("RuntimeError: worker went away\n")
+    portal = bench.ready_portal("--exit-after", "0.6", "--stderr-file", str(trace))
+    until(lambda: portal.status("chat").state is EngineState.FAILED, 20)
+    assert "RuntimeError: worker went away" in portal.status("chat").reason
+    assert bench.launcher.launches == 1 + bench.settings.engine_max_restarts
+    assert bench.record() is None
+
+
+def test_crashes_are_forgotten_after_a_stable_time(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, engine_max_restarts=1, engine_stable_s=0.1)
+    portal = bench.ready_portal("--exit-after", "0.8")
+    until(lambda: bench.launcher.launches == 4, 20)
+    assert portal.status("chat").state is not EngineState.FAILED
+    bench.close()
+
+
+# --- the portal goes and comes back ------------------------------------------------------------------------------
+
+
+def test_a_portal_that_returns_adopts_the_running_engine(bench: Bench) -> None:
+    bench.ready_portal().close(stop_engines=False)
+    pid = bench.session().pid
+    portal = bench.portal()
+    portal.adopt()
+    portal.start("chat", MODEL)
+    assert portal.wait_ready("chat", 5).pid == pid
+    assert bench.launcher.launches == 1
+    portal.stop("chat")
+    assert bench.record() is None
+
+
+def test_an_engine_that_was_still_loading_is_adopted_with_its_time(bench: Bench) -> None:
+    bench.launcher.options = ("--load-seconds", "1.5")
+    first = bench.portal()
+    first.start("chat", MODEL)
+    until(bench.record)
+    time.sleep(0.5)
+    first.close(stop_engines=False)
+    portal = bench.portal()
+    portal.adopt()
+    assert portal.status("chat").elapsed_s >= 0.5
+    assert portal.wait_ready("chat", 10).ready
+    assert bench.launcher.launches == 1
+
+
+def test_a_killed_portal_leaves_an_engine_that_can_be_adopted(bench: Bench) -> None:
+    script = (
+        "import sys, time; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path\n"
+        "from tests.integration.test_engine_lifecycle import Bench\n"
+        "bench = Bench(Path(sys.argv[2])); bench.ready_portal('--spawn-worker'); print('ready', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", script, str(ROOT), str(bench.settings.home)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout.readline() == "ready\n"
+        killed.kill()
+    bench.launcher.options = ("--spawn-worker",)
+    session = bench.session()
+    assert len(session.members()) == 2
+    portal = bench.portal()
+    portal.adopt()
+    assert portal.wait_ready("chat", 5).pid == session.pid
+    portal.stop("chat")
+    assert session.members() == []
+
+
+def test_the_remains_of_a_dead_engine_are_cleaned_away(bench: Bench) -> None:
+    bench.ready_portal("--spawn-worker").close(stop_engines=False)
+    session = bench.session()
+    os.kill(session.pid, signal.SIGKILL)
+    until(lambda: not session.alive())
+    assert len(session.members()) == 1
+    portal = bench.portal()
+    portal.adopt()
+    assert session.members() == []
+    assert bench.record() is None
+    assert portal.status("chat").state is EngineState.STOPPED
+
+
+def test_an_engine_launched_with_other_settings_is_not_adopted(bench: Bench) -> None:
+    bench.ready_portal().close(stop_engines=False)
+    session = bench.session()
+    bench.launcher.options = ("--context-tokens", "8192")
+    bench.portal().adopt()
+    assert session.members() == []
+
+
+def test_a_stranger_with_the_recorded_pid_is_left_alone(bench: Bench) -> None:
+    portal = bench.ready_portal()
+    record = bench.record()
+    portal.stop("chat")
+    stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    path = RunRecords(bench.settings.engines_dir).path("chat")
+    path.write_text(json.dumps(vars(record) | {"pid": stranger.pid}))
+    portal.close(stop_engines=True)
+    bench.portal().adopt()
+    assert stranger.poll() is None
+    assert not path.exists()
+    stranger.kill()
+    stranger.wait()
+
+
+def test_two_portals_do_not_start_two_engines(bench: Bench) -> None:
+    bench.ready_portal()
+    second = bench.portal()
+    with pytest.raises(EngineError, match="Another process"):
+        second.start("chat", MODEL)
+    with pytest.raises(EngineError, match="Another process"):
+        second.stop("chat")
+    second.adopt()
+    assert bench.launcher.launches == 1
+
+
+def test_the_run_record_and_the_log_are_private(bench: Bench) -> None:
+    portal = bench.ready_portal()
+    path = RunRecords(bench.settings.engines_dir).path("chat")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE((path.parent / "chat.log").stat().st_mode) == 0o600
+    record = bench.record()
+    assert portal.endpoint("chat").api_key not in " ".join(record.command)
+
+
+# --- the log -----------------------------------------------------------------------------------------------------
+
+
+def test_a_large_log_is_rotated_under_the_running_engine(bench: Bench) -> None:
+    portal = bench.ready_portal("--chatter", "1200000")
+    log = bench.settings.engines_dir / "chat.log"
+    until(lambda: log.with_name("chat.log.1").exists() and log.stat().st_size < 1_000_000)
+    assert portal.log_tail("chat", 3) == ["x" * 99] * 3
