@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from pages.components import context
+from pages.components import context, errors
 from services.bootstrap import Services, build
 from services.errors import PortalError
 from services.operations import Operations
@@ -74,6 +74,7 @@ def make_app(settings: Settings) -> st.App:
     return st.App(
         HOME_PAGE,
         lifespan=portal.lifespan,
+        on_script_error=errors.draw,
         routes=[
             Route("/healthz", portal.healthz),
             Route("/operator/{name}", portal.operate, methods=["POST"]),

@@ -45,6 +45,7 @@ class Document(Base):
 
     state: queued → reading → embedding → ready; from any of them failed (with `error`), and from failed back to
     queued by a retry or a password. A document is askable in `embedding` and `ready`.
+    deleting: marked for removal, no longer listed; finished at the next start if the portal was killed.
     pages_*: document pages of a PDF, body blocks (paragraphs and tables) of a Word file.
     """
 

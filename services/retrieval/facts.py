@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
+from typing import NamedTuple
 
 from services.retrieval import lexical
 from services.retrieval.lexical import segmenter, tokens
@@ -71,16 +72,24 @@ def stated_names(sentence: str) -> set[str]:
     return _latin_names(sentence) | _chinese_names(sentence)
 
 
-def missing_names(names: set[str], source: str) -> set[str]:
-    """The names that a source does not contain, singular and plural alike."""
+class KnownWords(NamedTuple):
+    """The words of a source: Latin ones without plural s, and its Chinese characters in a row."""
+
+    latin: frozenset[str]
+    han: str
+
+    def lack(self, name: str) -> bool:
+        """Whether a stated name is not there."""
+        if _is_han(name):
+            return name not in self.han
+        return not all(_stem(part) in self.latin for part in re.findall(r"[a-z0-9]+", name))
+
+
+def known_words(source: str) -> KnownWords:
+    """What a source can name."""
     folded = fold(source)
-    words = {_stem(word) for word in re.findall(r"[a-z0-9]+", folded)}
-    han = "".join(re.findall(f"[{_HAN}]+", folded))
-    return {
-        name
-        for name in names
-        if (name not in han if _is_han(name) else not all(_stem(p) in words for p in re.findall(r"[a-z0-9]+", name)))
-    }
+    words = frozenset(_stem(word) for word in re.findall(r"[a-z0-9]+", folded))
+    return KnownWords(words, "".join(re.findall(f"[{_HAN}]+", folded)))
 
 
 def quotations(sentence: str) -> list[str]:

@@ -203,7 +203,8 @@ def _frequencies(session: Session, words: Sequence[str]) -> tuple[int, dict[str,
     """The number of chunks, and in how many of them each word stands (words that stand in none are left out)."""
     session.execute(_VOCABULARY)
     total = session.execute(sql("SELECT count(*) FROM chunks")).scalar_one()
-    return total, dict(session.execute(_FREQUENCIES, {"words": list(words)}).tuples().all())
+    rows = session.execute(_FREQUENCIES, {"words": list(words)})
+    return total, {word: count for word, count in rows}
 
 
 def _fts5_idf(total: int, frequency: int) -> float:

@@ -47,14 +47,16 @@ class Window:
     rank: int  # of the passage, from 0
     start: int
     end: int
-    is_pair: bool
+    parts: tuple[Window, ...] = ()  # of two neighbours: each by itself
 
-    @property
+    @cached_property
     def text(self) -> str:
         return self.passage.text[self.start : self.end]
 
     @cached_property
     def words(self) -> frozenset[str]:
+        if self.parts:
+            return frozenset().union(*(part.words for part in self.parts))
         return frozenset(_content(self.text))
 
     @cached_property
@@ -66,9 +68,9 @@ class Window:
         return facts.known_numbers(self.text)
 
     @cached_property
-    def source(self) -> str:
+    def names(self) -> facts.KnownWords:
         """What may name things for this window: its words, its headings and its document's title."""
-        return "\n".join([self.text, *self.passage.heading_path, self.passage.title])
+        return facts.known_words("\n".join([self.text, *self.passage.heading_path, self.passage.title]))
 
 
 class Sources:
@@ -77,8 +79,8 @@ class Sources:
     def __init__(self, passages: Sequence[Passage], question: str) -> None:
         self._windows = [window for rank, passage in enumerate(passages) for window in _windows(passage, rank)]
         self._question = frozenset(_content(question))
-        counts = Counter(word for window in self._windows if not window.is_pair for word in window.words)
-        total = sum(not window.is_pair for window in self._windows)
+        counts = Counter(word for window in self._windows if not window.parts for word in window.words)
+        total = sum(not window.parts for window in self._windows)
         self._weights = {word: math.log(1 + total / count) for word, count in counts.items()}
         self._unseen = math.log(1 + total)
 
@@ -104,13 +106,13 @@ class Sources:
     def _score(self, claim: Claim, window: Window) -> float:
         question = 2 * QUESTION if claim.is_short else QUESTION
         stated = len(claim.numbers) + len(claim.names)
-        found = stated - len(claim.numbers - window.numbers) - len(facts.missing_names(claim.names, window.source))
+        found = len(claim.numbers & window.numbers) + sum(not window.names.lack(name) for name in claim.names)
         return (
             WORDS * self._share(claim.words, window.words)
             + NGRAMS * _overlap(claim.ngrams, window.ngrams)
             + question * self._share(self._question, window.words)
             + (FACTS * found / stated if stated else 0.0)
-            - TWO_SENTENCES * window.is_pair
+            - TWO_SENTENCES * bool(window.parts)
             - LATER_PASSAGE * window.rank
         )
 
@@ -129,7 +131,7 @@ def _missing(claim: Claim, windows: Sequence[Window]) -> bool:
     """Whether a number, a name or a quotation of the claim is in none of the windows."""
     if claim.numbers - set().union(*(window.numbers for window in windows)):
         return True
-    if facts.missing_names(claim.names, "\n".join(window.source for window in windows)):
+    if any(all(window.names.lack(name) for window in windows) for name in claim.names):
         return True
     letters = [facts.letters(window.passage.text) for window in windows]
     return any(all(quotation not in text for text in letters) for quotation in claim.quotations)
@@ -137,10 +139,8 @@ def _missing(claim: Claim, windows: Sequence[Window]) -> bool:
 
 def _windows(passage: Passage, rank: int) -> list[Window]:
     spans = sentences.split(passage.text)
-    single = [Window(passage, rank, span.start, span.end, is_pair=False) for span in spans]
-    pairs = [
-        Window(passage, rank, first.start, second.end, is_pair=True) for first, second in itertools.pairwise(spans)
-    ]
+    single = [Window(passage, rank, span.start, span.end) for span in spans]
+    pairs = [Window(passage, rank, one.start, two.end, (one, two)) for one, two in itertools.pairwise(single)]
     return single + pairs
 
 

@@ -97,7 +97,8 @@ class VectorStore:
         """Let go of the folder, for the next process."""
         with self._opening:
             self.__dict__.pop("_opened", None)
-            self.__dict__.pop("_client", None)
+            if client := self.__dict__.pop("_client", None):
+                client.close()
             if self._lock_file:
                 self._lock_file.close()
                 self._lock_file = None

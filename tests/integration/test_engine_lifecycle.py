@@ -2,80 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import stat
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-from sqlalchemy import select
 
-from db.database import Database
-from db.tables import EngineStart
 from services.engines.deployments import Deployments, EngineState
-from services.engines.process import EngineProcess
-from services.engines.run_record import RunRecord, RunRecords
-from services.errors import EngineError, EngineNotReady, EngineStartFailed, ModelFilesError, NotFound
-from services.settings import Settings
-from tests.fakes import FakeLauncher, FakeModels
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-MODEL = "fake-model"
-
-
-class Bench:
-    """Portals over one home, each a Deployments as bootstrap would build it."""
-
-    def __init__(self, home: Path, **settings: object) -> None:
-        quick = {
-            "engine_stop_timeout_s": 1,
-            "engine_restart_backoff_s": 0.1,
-            "engine_start_timeout_s": 10,
-            "engine_probe_timeout_s": 1,
-            "engine_health_interval_s": 0.3,
-            "engine_log_mib": 1,
-        }
-        self.settings = Settings(home=home, **quick | settings)
-        self.database = Database.open(self.settings.database_path)
-        self.launcher = FakeLauncher()
-        self.models = FakeModels(home / "models", MODEL, "other-model", missing=("absent-model",))
-        self.portals: list[Deployments] = []
-
-    def portal(self) -> Deployments:
-        portal = Deployments(self.database, self.settings, self.models, launcher_for=lambda _model: self.launcher)
-        self.portals.append(portal)
-        return portal
-
-    def ready_portal(self, *options: str) -> Deployments:
-        self.launcher.options = options
-        portal = self.portal()
-        portal.start("chat", MODEL)
-        assert portal.wait_ready("chat", 10).state is EngineState.READY
-        return portal
-
-    def record(self) -> RunRecord | None:
-        return RunRecords(self.settings.engines_dir).load("chat")
-
-    def session(self) -> EngineProcess:
-        record = self.record()
-        assert record is not None
-        return EngineProcess(record.identity)
-
-    def starts(self) -> list[EngineStart]:
-        with self.database.session() as session:
-            return list(session.scalars(select(EngineStart).order_by(EngineStart.id)))
-
-    def close(self) -> None:
-        for portal in self.portals:
-            portal.close(stop_engines=True)
-        self.database.close()
+from services.errors import EngineNotReady, EngineStartFailed, ModelFilesError, NotFound
+from tests.engine_bench import MODEL, Bench, until
 
 
 @pytest.fixture
@@ -85,19 +24,9 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench.close()
 
 
-def until(condition: Callable[[], object], timeout_s: float = 10) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
 def misbehave(portal: Deployments, mode: str) -> None:
     base_url = portal.endpoint("chat").base_url.removesuffix("/v1")
     httpx.post(f"{base_url}/fake/{mode}", trust_env=False)
-
-
-# --- starting ----------------------------------------------------------------------------------------------------
 
 
 def test_an_engine_that_was_never_started_is_stopped_and_says_so(bench: Bench) -> None:
@@ -108,11 +37,11 @@ def test_an_engine_that_was_never_started_is_stopped_and_says_so(bench: Bench) -
 
 
 def test_start_returns_at_once_and_the_status_tells_the_time_passed(bench: Bench) -> None:
-    bench.launcher.options = ("--load-seconds", "1")
+    bench.launcher.options = ("--load-seconds", "3")
     portal = bench.portal()
     began = time.monotonic()
     portal.start("chat", MODEL)
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 2
     assert portal.status("chat").state is EngineState.STARTING
     until(lambda: portal.status("chat").elapsed_s > 0.3)
     assert portal.status("chat").reason == "The model is loading: 0 s of about 90 s."
@@ -165,9 +94,6 @@ def test_unknown_and_absent_models_are_refused(bench: Bench) -> None:
     assert isinstance(portal.wait_ready("chat", 5).error, ModelFilesError)
 
 
-# --- failing to start --------------------------------------------------------------------------------------------
-
-
 def test_a_failed_start_gives_the_decisive_lines_and_is_not_repeated(bench: Bench, tmp_path: Path) -> None:
     trace = tmp_path / "trace.txt"
     trace.write_text("Traceback (most recent call last):\n  File x\nValueError: no room for the KV cache\n")
@@ -212,9 +138,6 @@ def test_a_failed_engine_can_be_started_again(bench: Bench) -> None:
     assert portal.wait_ready("chat", 10).state is EngineState.READY
 
 
-# --- stopping ----------------------------------------------------------------------------------------------------
-
-
 def test_stop_ends_every_process_of_the_group(bench: Bench) -> None:
     portal = bench.ready_portal("--spawn-worker")
     session = bench.session()
@@ -242,14 +165,16 @@ def test_stop_ends_an_engine_that_is_still_loading(bench: Bench) -> None:
     assert session.members() == []
 
 
-def test_stop_does_not_wait_for_a_hanging_readiness_probe(bench: Bench) -> None:
+def test_stop_does_not_wait_for_a_hanging_readiness_probe(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, engine_probe_timeout_s=60)
     bench.launcher.options = ("--hang",)
     portal = bench.portal()
     portal.start("chat", MODEL)
-    time.sleep(0.7)
+    time.sleep(1)
     began = time.monotonic()
     portal.stop("chat")
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 20
+    bench.close()
 
 
 def test_a_start_waits_for_a_stop_in_progress(bench: Bench) -> None:
@@ -282,9 +207,6 @@ def test_a_drained_engine_finishes_its_answers_first(bench: Bench) -> None:
             portal.endpoint("chat")
         assert response.read().endswith(b"data: [DONE]\n\n")
     until(lambda: portal.status("chat").state is EngineState.STOPPED)
-
-
-# --- crashing ----------------------------------------------------------------------------------------------------
 
 
 def test_a_killed_engine_is_restarted(bench: Bench) -> None:
@@ -347,116 +269,6 @@ def test_crashes_are_forgotten_after_a_stable_time(tmp_path: Path) -> None:
     until(lambda: bench.launcher.launches == 4, 20)
     assert portal.status("chat").state is not EngineState.FAILED
     bench.close()
-
-
-# --- the portal goes and comes back ------------------------------------------------------------------------------
-
-
-def test_a_portal_that_returns_adopts_the_running_engine(bench: Bench) -> None:
-    bench.ready_portal().close(stop_engines=False)
-    pid = bench.session().pid
-    portal = bench.portal()
-    portal.adopt()
-    portal.start("chat", MODEL)
-    assert portal.wait_ready("chat", 5).pid == pid
-    assert bench.launcher.launches == 1
-    portal.stop("chat")
-    assert bench.record() is None
-
-
-def test_an_engine_that_was_still_loading_is_adopted_with_its_time(bench: Bench) -> None:
-    bench.launcher.options = ("--load-seconds", "1.5")
-    first = bench.portal()
-    first.start("chat", MODEL)
-    until(bench.record)
-    time.sleep(0.5)
-    first.close(stop_engines=False)
-    portal = bench.portal()
-    portal.adopt()
-    assert portal.status("chat").elapsed_s >= 0.5
-    assert portal.wait_ready("chat", 10).ready
-    assert bench.launcher.launches == 1
-
-
-def test_a_killed_portal_leaves_an_engine_that_can_be_adopted(bench: Bench) -> None:
-    script = (
-        "import sys, time; sys.path.insert(0, sys.argv[1])\n"
-        "from pathlib import Path\n"
-        "from tests.integration.test_engine_lifecycle import Bench\n"
-        "bench = Bench(Path(sys.argv[2])); bench.ready_portal('--spawn-worker'); print('ready', flush=True)\n"
-        "time.sleep(60)\n"
-    )
-    command = [sys.executable, "-c", script, str(ROOT), str(bench.settings.home)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as killed:
-        assert killed.stdout.readline() == "ready\n"
-        killed.kill()
-    bench.launcher.options = ("--spawn-worker",)
-    session = bench.session()
-    assert len(session.members()) == 2
-    portal = bench.portal()
-    portal.adopt()
-    assert portal.wait_ready("chat", 5).pid == session.pid
-    portal.stop("chat")
-    assert session.members() == []
-
-
-def test_the_remains_of_a_dead_engine_are_cleaned_away(bench: Bench) -> None:
-    bench.ready_portal("--spawn-worker").close(stop_engines=False)
-    session = bench.session()
-    os.kill(session.pid, signal.SIGKILL)
-    until(lambda: not session.alive())
-    assert len(session.members()) == 1
-    portal = bench.portal()
-    portal.adopt()
-    assert session.members() == []
-    assert bench.record() is None
-    assert portal.status("chat").state is EngineState.STOPPED
-
-
-def test_an_engine_launched_with_other_settings_is_not_adopted(bench: Bench) -> None:
-    bench.ready_portal().close(stop_engines=False)
-    session = bench.session()
-    bench.launcher.options = ("--context-tokens", "8192")
-    bench.portal().adopt()
-    assert session.members() == []
-
-
-def test_a_stranger_with_the_recorded_pid_is_left_alone(bench: Bench) -> None:
-    portal = bench.ready_portal()
-    record = bench.record()
-    portal.stop("chat")
-    stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
-    path = RunRecords(bench.settings.engines_dir).path("chat")
-    path.write_text(json.dumps(vars(record) | {"pid": stranger.pid}))
-    portal.close(stop_engines=True)
-    bench.portal().adopt()
-    assert stranger.poll() is None
-    assert not path.exists()
-    stranger.kill()
-    stranger.wait()
-
-
-def test_two_portals_do_not_start_two_engines(bench: Bench) -> None:
-    bench.ready_portal()
-    second = bench.portal()
-    with pytest.raises(EngineError, match="Another process"):
-        second.start("chat", MODEL)
-    with pytest.raises(EngineError, match="Another process"):
-        second.stop("chat")
-    second.adopt()
-    assert bench.launcher.launches == 1
-
-
-def test_the_run_record_and_the_log_are_private(bench: Bench) -> None:
-    portal = bench.ready_portal()
-    path = RunRecords(bench.settings.engines_dir).path("chat")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE((path.parent / "chat.log").stat().st_mode) == 0o600
-    record = bench.record()
-    assert portal.endpoint("chat").api_key not in " ".join(record.command)
-
-
-# --- the log -----------------------------------------------------------------------------------------------------
 
 
 def test_a_large_log_is_rotated_under_the_running_engine(bench: Bench) -> None:

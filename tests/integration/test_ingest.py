@@ -308,9 +308,7 @@ def test_a_killed_portal_goes_on_where_it_was(tmp_path, stage):
 
 def caught_at(setup, stage: str) -> bool:
     """The long manual is being read, or is embedded in part."""
-    [(state, done)] = setup.rows(
-        "SELECT state, chunks_done FROM documents WHERE size_bytes = ?", os.path.getsize(MANUAL)
-    )
+    [(state, done)] = setup.rows("SELECT state, chunks_done FROM documents WHERE size_bytes = ?", MANUAL.stat().st_size)
     return state == "reading" if stage == "reading" else state == "embedding" and done > 8
 
 

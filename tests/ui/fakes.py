@@ -202,8 +202,10 @@ class FakeAsk:
         answer = Answer(conversation_id or "c1", 1, question, "en", passages=[SimpleNamespace(title="handbook-1.pdf")])
         if self.outcome is not Outcome.ANSWERED:
             answer.outcome = self.outcome
-            self._save(answer)
-        answer.deltas = self._write(answer)
+            self._save(answer, str(self.outcome))
+        else:
+            self._save(answer, "cancelled")  # as the real one: a question without an answer was stopped
+            answer.deltas = self._write(answer)
         return answer
 
     def regenerate(self, conversation_id, actor, collection_ids=None) -> Answer:
@@ -232,11 +234,13 @@ class FakeAsk:
             answer.text += delta
             yield delta
         answer.outcome = self.outcome
-        self._save(answer)
+        self._save(answer, str(self.outcome))
 
-    def _save(self, answer: Answer) -> None:
-        saved = turn(str(answer.outcome), question=answer.question, text=answer.text)
-        self.turns.setdefault(answer.conversation_id, []).append(saved)
+    def _save(self, answer: Answer, outcome: str) -> None:
+        turns = self.turns.setdefault(answer.conversation_id, [])
+        if turns and turns[-1].question == answer.question:
+            turns.pop()
+        turns.append(turn(outcome, id=len(turns) + 1, question=answer.question, text=answer.text))
 
 
 def fake_services(home: Path, **parts) -> SimpleNamespace:

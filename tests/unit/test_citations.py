@@ -140,7 +140,8 @@ def test_markers_count_places_in_the_order_of_first_use():
     citations = align(text, ENGLISH)
     assert [citation.marker for citation in citations] == [1, 2, 1]
     assert with_markers(text, citations) == (
-        "Taxi receipts are needed. [1] Employees get 20 days of annual leave. [2] Hotels are paid up to 1,200 crowns. [1]"
+        "Taxi receipts are needed. [1] Employees get 20 days of annual leave. [2] "
+        "Hotels are paid up to 1,200 crowns. [1]"
     )
 
 
