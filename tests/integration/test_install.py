@@ -23,6 +23,7 @@ class Project:
         self.root, self.wheels = root / "checkout", root / "wheels"
         self.requirements = self.root / "requirements"
         self.environment = {"PIP_FIND_LINKS": str(self.wheels), "PIP_NO_INDEX": "1", "CC": "no-compiler"}
+        self.environment["PIP_CONFIG_FILE"] = os.devnull
 
     def wheel(self, name: str, version: str, code: str) -> str:
         """Write a wheel; returns its line in a lock."""
@@ -122,14 +123,16 @@ def test_a_version_that_the_index_lacks_says_what_to_do(project: Project) -> Non
     assert "try another mirror" in run.stderr
 
 
-def test_torch_falls_back_to_the_build_of_the_package_index(project: Project) -> None:
+@pytest.mark.parametrize("constraint", ["", "torch<=3.0\n"], ids=["plain", "with the user's constraints"])
+def test_torch_falls_back_to_the_build_of_the_package_index(project: Project, constraint: str) -> None:
+    project.write("constraints.txt", constraint)
     (project.wheels / "torch-2.0+cpu-py3-none-any.whl").unlink()
     parts = [project.wheel("torch", "2.0", "__version__ = '2.0'"), project.wheel("nvidia_sums", "13.0", "")]
     project.write("torch-pypi.txt", "".join(parts))
     (project.root / ".venv/stamps/torch").unlink()
     site = next(project.root.glob(".venv/lib/python*/site-packages"))
     shutil.rmtree(site / "torch-2.0+cpu.dist-info")
-    run = project.install()
+    run = project.install(PIP_CONSTRAINT=str(project.requirements / "constraints.txt"))
     assert run.returncode == 0, run.stderr
     assert "PORTAL_TORCH_INDEX can name its index" in run.stdout
     assert (project.installed("torch"), project.installed("nvidia_sums")) == ("2.0", "13.0")
