@@ -206,6 +206,54 @@ def demo() -> dict:
         return {"answers": [run("ask", question=q, start_engine=True) for q in console.DEMO_QUESTIONS]}
 
 
+Passages = Annotated[Path, typer.Option(help="JSON lines with pid, title, text.")]
+Questions = Annotated[Path, typer.Option(help="JSON lines with pid, question, answers.")]
+
+
+@command(evaluate, "retrieval")
+def eval_retrieval(passages: Passages, questions: Questions) -> dict:
+    """nDCG@10, recall and times of retrieval, by index and fused."""
+    from services.retrieval.evaluation import evaluate_retrieval
+
+    settings = Settings()
+    with console.embedder(settings) as embedder:
+        return evaluate_retrieval(settings, embedder, passages, questions)
+
+
+@command(evaluate, "refusal")
+def eval_refusal(
+    folder: Annotated[Path, typer.Option(help="Folder with xquad_en, xquad_zh and squad2_part.")],
+    questions: Annotated[int, typer.Option(help="Questions per scenario.")] = 400,
+    calibrate: Annotated[bool, typer.Option(help="Fit the confidence anew and keep it.")] = False,
+) -> dict:
+    """Share of questions refused where the answer is there, and where it is not."""
+    from services.retrieval import refusal
+
+    settings = Settings()
+    with console.embedder(settings) as embedder:
+        if calibrate:
+            refusal.write_models(refusal.calibrate(settings, embedder, folder))
+        return refusal.evaluate_refusal(settings, embedder, folder, questions)
+
+
+@command(evaluate, "answers")
+def eval_answers(
+    passages: Passages,
+    questions: Questions,
+    number: Annotated[int, typer.Option(help="Questions asked.")] = 60,
+    half: Annotated[str, typer.Option(help="choose or report.")] = "report",
+    budgets: Annotated[str, typer.Option(help="Evidence tokens, comma-separated; empty: as set.")] = "",
+) -> dict:
+    """Share of right, rightly cited and refused answers of the default model, and times. Starts the engine."""
+    from services.retrieval.answer_evaluation import Plan, Setup, evaluate_answers
+
+    settings = Settings()
+    chosen = tuple(int(budget) for budget in budgets.split(",") if budget) or (settings.evidence_tokens,)
+    with console.services_with_engine(settings) as services:
+        setup = Setup(settings, services.embedder, services.chat_model, services.catalogue)
+        return evaluate_answers(setup, passages, questions, Plan(half=half, questions=number, budgets=chosen))
+
+
 def _model_store() -> ModelStore:
     return ModelStore(Settings(), Catalogue.load())
 

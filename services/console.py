@@ -10,12 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from services.errors import PortalError
 from services.ownership import Ownership
 from services.settings import Settings
 from services.translation import N_
+
+if TYPE_CHECKING:
+    from services.bootstrap import Services
+    from services.retrieval.embedding import Embedder
 
 Run = Callable[..., dict]
 
@@ -39,6 +43,37 @@ def local_operations(settings: Settings, ownership: Ownership) -> Iterator[Run]:
     finally:
         services.close(stop_engines=operations.started_engine)
         ownership.release()
+
+
+@contextmanager
+def services_with_engine(settings: Settings) -> Iterator[Services]:
+    """The services with a ready engine, for measurements: no portal may run on the same PORTAL_HOME."""
+    from services.bootstrap import build
+
+    ownership = Ownership(settings.home)
+    ownership.require()
+    services = build(settings)
+    try:
+        services.deployments.adopt()
+        services.deployments.start("chat", settings.chat_model)
+        services.deployments.wait_ready("chat", settings.engine_start_timeout_s)
+        services.deployments.endpoint("chat")
+        yield services
+    finally:
+        services.close()
+        ownership.release()
+
+
+@contextmanager
+def embedder(settings: Settings) -> Iterator[Embedder]:
+    """The embedder alone."""
+    from services.retrieval.embedding import make_embedder
+
+    made = make_embedder(settings)
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 def remote_operations(ownership: Ownership) -> Run:

@@ -62,7 +62,7 @@ def _show_page(source: Source, user: Actor) -> None:
     page = st.session_state[PAGE]
     _turning(page, document.pages_total)
     spans = list(source.spans) if page == source.page else []
-    image = services().preview.page_image(document.id, page, spans, user)
+    image = services().preview.page_image(document, page, spans, user)
     st.image(image, width="stretch", alt=_("Page {n} of {document}", n=page, document=source.title))
 
 

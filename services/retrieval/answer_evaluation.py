@@ -239,7 +239,7 @@ def _report(asked: Sequence[Asked], concurrency: int, seconds: float) -> AnswerR
         mean_characters=_mean([len(one.text) for one in waited]),
         mean_prompt_tokens=_mean([one.prompt_tokens for one in waited]),
         first_token_ms=statistics.median(one.timings_ms["first_token"] for one in waited) if waited else 0.0,
-        total_ms=statistics.median(one.timings_ms["total"] for one in asked),
+        total_ms=statistics.median(one.timings_ms["total"] for one in asked) if asked else 0.0,
         step_shares=_step_shares(waited),
         seconds=seconds,
     )

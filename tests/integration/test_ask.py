@@ -13,8 +13,11 @@ from services.ask import NOT_FOUND, AskService, Outcome
 from services.engines.catalogue import Catalogue
 from services.errors import BadInput, Denied, EngineDied, EngineNotReady, IndexMismatch, NotFound
 from services.permissions import Actor, Role
+from services.retrieval.evaluation import EvaluationIndex, RememberingEmbedder
+from services.retrieval.evaluation import TestPassage as PassageOfTest
 from services.retrieval.retriever import Passage, Retrieval
 from services.settings import Settings
+from tests.documents_setup import FakeEmbedder
 from tests.fakes import FakeChatModel
 
 ANNA = Actor(id="anna", name="Anna", roles=frozenset({Role.USER}))
@@ -298,3 +301,25 @@ def test_nothing_in_an_export_is_html_or_markdown_of_others(service):
     text = ask.export_markdown(answer.conversation_id, ANNA, "en")
     assert "<script>" not in text.replace("\\<", "")
     assert "\\*\\*now\\*\\*" in text
+
+
+def test_with_the_real_retriever_the_right_passage_is_cited(tmp_path):
+    texts = {
+        "leave": "Every employee gets 20 days of annual leave. It is booked early.",
+        "travel": "Hotels are paid up to 120 euros a night. Taxi receipts are needed.",
+        "safety": "The fire assembly point is the north car park.",
+    }
+    settings = Settings(home=tmp_path, refusal_threshold=0.0)
+    passages = [PassageOfTest(pid, f"{pid}.docx", text) for pid, text in texts.items()]
+    index = EvaluationIndex(settings, RememberingEmbedder(FakeEmbedder(), tmp_path), passages)
+    database = Database.open(index.settings.database_path)
+    ask = AskService(database, index.retriever, FakeChatModel(TRUE), Catalogue.load(), settings)
+    answer = ask.stream(QUESTION, actor=ANNA)
+    read(answer)
+    assert [(c.document, c.place, c.quote) for c in answer.citations] == [
+        ("leave.docx", "¶ 1", "Every employee gets 20 days of annual leave.")
+    ]
+    only_travel = ask.stream(QUESTION, actor=ANNA, collection_ids=[2])
+    assert {found.title for found in only_travel.passages} == {"travel.docx"}
+    index.close()
+    database.close()

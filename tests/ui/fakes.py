@@ -174,7 +174,7 @@ class FakeLibrary:
 
 
 class FakePreview:
-    def page_image(self, document_id: int, page: int, quotes: list[str], actor: Actor) -> bytes:
+    def page_image(self, document: Document, page: int, quotes: list[str], actor: Actor) -> bytes:
         image = Image.new("RGB", (700, 990), "white")
         ImageDraw.Draw(image).text((80, 80), f"page {page}: {quotes}", fill="black")
         png = io.BytesIO()

@@ -37,8 +37,14 @@ def chosen(budget, question="How much annual leave?", passages=(LONG, OTHER)):
     return choose_evidence(question, passages, budget_tokens=budget, count_tokens=words)
 
 
-def test_everything_is_taken_when_it_fits_the_best_passage_last():
-    assert [excerpt.text for excerpt in chosen(1000)] == [OTHER.text, LONG.text]
+def test_the_best_passage_comes_last():
+    assert [excerpt.passage for excerpt in chosen(1000)] == [OTHER, LONG]
+
+
+def test_sentences_that_only_distract_are_left_out():
+    texts = [excerpt.text for excerpt in chosen(1000)]
+    assert texts[0] == "Annual leave abroad needs a note."
+    assert "Hotels" not in " ".join(texts)
 
 
 def test_the_best_sentence_and_its_neighbours_come_first():

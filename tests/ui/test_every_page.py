@@ -1,0 +1,79 @@
+"""What holds for every page."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.permissions import Actor, Role
+from services.translation import translate
+from tests.ui.conftest import PAGES, text_of
+from tests.ui.fakes import document, engine_status, failed_engine, turn
+
+TITLES = {
+    "Home.py": "Ask what your company knows",
+    "pages/ask_docs.py": "Ask Docs",
+    "pages/documents.py": "Documents",
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(("locale", "language"), [("en-US", "en"), ("zh-CN", "zh")])
+def test_a_page_speaks_the_browsers_language(opened, page: str, locale: str, language: str) -> None:
+    test = opened(page, locale=locale)
+    assert test.title[0].value == translate(TITLES[page], language)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_unknown_language_falls_back_to_the_setting(opened, page: str) -> None:
+    assert opened(page, locale="fi-FI").title[0].value == TITLES[page]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_chosen_language_is_remembered_for_the_person(opened, page: str) -> None:
+    test = opened(page)
+    test.button_group(key="language_switch").set_value("zh").run()
+    assert test.title[0].value == translate(TITLES[page], "zh")
+    assert opened(page).title[0].value == translate(TITLES[page], "zh")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_signed_out_visitor_sees_nothing(opened, services, page: str) -> None:
+    services.library.documents = [document(1, title="secret.pdf")]
+    services.ask.turns = {"c1": [turn(question="a secret question")]}
+    test = opened(page, actor=None, c="c1")
+    assert not test.title
+    assert "secret" not in text_of(test)
+    assert "Please sign in" in test.info[0].value
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_person_without_the_right_role_sees_nothing(opened, services, page: str) -> None:
+    services.library.documents = [document(1, title="secret.pdf")]
+    test = opened(page, actor=Actor("eve", "Eve", frozenset({Role.AUDITOR})))
+    assert not test.title
+    assert "secret" not in text_of(test)
+    assert "You may not do this" in test.error[0].value
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_bug_shows_a_number_and_no_detail(opened, services, page: str, caplog: pytest.LogCaptureFixture) -> None:
+    services.deployments.status = lambda _role: 1 / 0
+    test = opened(page)
+    assert not test.exception
+    shown = test.error[0].value
+    assert "ZeroDivisionError" not in shown
+    assert shown.split()[-1] in caplog.text
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_badge_says_how_long_the_model_takes(opened, services, page: str) -> None:
+    services.deployments.now = engine_status("starting")
+    assert "Loading model, 45 s of about 80 s" in text_of(opened(page))
+
+
+def test_the_badge_of_a_failed_model_says_why_and_what_to_do(opened, services) -> None:
+    services.deployments.now = failed_engine()
+    shown = text_of(opened("Home.py"))
+    assert "Not enough memory for the model" in shown
+    assert "Choose a smaller model" in shown
+    assert "RuntimeError: out of memory" in shown
