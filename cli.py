@@ -227,12 +227,12 @@ def eval_refusal(
     calibrate: Annotated[bool, typer.Option(help="Fit the confidence anew and keep it.")] = False,
 ) -> dict:
     """Share of questions refused where the answer is there, and where it is not."""
-    from services.retrieval import refusal
+    from services.retrieval import confidence, refusal
 
     settings = Settings()
     with console.embedder(settings) as embedder:
         if calibrate:
-            refusal.write_models(refusal.calibrate(settings, embedder, folder))
+            confidence.write_models(refusal.calibrate(settings, embedder, folder))
         return refusal.evaluate_refusal(settings, embedder, folder, questions)
 
 

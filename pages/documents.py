@@ -31,6 +31,6 @@ if len(collections) > 1:
         label_visibility="collapsed",
     )
 
+document_card.confirm_deletion(user)
 if collections:
     document_list.draw(user, [chosen] if chosen else None)
-document_card.confirm_deletion(user)

@@ -68,6 +68,7 @@ class Answer:
     question_id: int
     question: str
     language: Language
+    meaning: str = ""  # the question to stand alone: with the one before it when only both together found something
     passages: list[Passage] = field(default_factory=list)
     deltas: Generator[str, None, None] = field(default_factory=_no_deltas)
     text: str = ""
@@ -188,20 +189,21 @@ class AskService:
             if part != "total":
                 watch.add(f"retrieve_{part}", duration_ms)
         answer.passages = retrieval.passages
+        answer.meaning = " ".join((retrieval.question or answer.question).split())
         answer.confidence = retrieval.confidence
 
     def _request(self, answer: Answer, temperature: float, watch: Stopwatch) -> ChatRequest:
         """The evidence in the model's prompt. Raises EngineNotReady when no model is there to count tokens."""
         with watch.step("evidence"):
             evidence = choose_evidence(
-                answer.question,
+                answer.meaning,
                 answer.passages,
                 budget_tokens=self._settings.evidence_tokens,
                 count_tokens=self._chat_model.count_tokens,
             )
         asking = self._catalogue.get(self._settings.chat_model).ask
         with watch.step("prompt"):
-            messages = answer_messages(asking.template, answer.language, evidence, answer.question)
+            messages = answer_messages(asking.template, answer.language, evidence, answer.meaning)
         return ChatRequest(
             messages=messages,
             max_tokens=asking.max_tokens,
@@ -233,7 +235,7 @@ class AskService:
         answer.outcome, answer.error = outcome, error
         if outcome is not Outcome.REFUSED:
             with watch.step("cite"):
-                answer.citations = align(answer.text, answer.passages, question=answer.question)
+                answer.citations = align(answer.text, answer.passages, question=answer.meaning)
                 answer.text = without_markers(answer.text, len(answer.passages))
         watch.stop()
         answer.timings_ms = watch.timings_ms

@@ -100,10 +100,25 @@ def predict(situation_: str, values: Mapping[str, float]) -> float:
     return 1 / (1 + math.exp(-max(min(logit, 50.0), -50.0)))
 
 
-@cache
+def calibrated_for(embedder: str) -> bool:
+    """Whether the models were fitted on the cosines of this embedder: each has a scale of its own."""
+    return _document()["provenance"]["embedder"] == embedder
+
+
 def models() -> dict[str, dict]:
     """{situation: {"intercept": b, "coefficients": {feature: w}}}"""
-    return json.loads(COEFFICIENTS.read_text(encoding="utf-8"))["models"]
+    return _document()["models"]
+
+
+def write_models(document: dict) -> None:
+    """Make {"provenance", "models"} what the portal uses."""
+    COEFFICIENTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    _document.cache_clear()
+
+
+@cache
+def _document() -> dict:
+    return json.loads(COEFFICIENTS.read_text(encoding="utf-8"))
 
 
 def _cosine_features(rankings: Rankings) -> dict[str, float]:

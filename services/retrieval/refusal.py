@@ -6,7 +6,6 @@ other passage are used for fitting; the report is about the others.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -78,7 +77,7 @@ def evaluate_refusal(settings: Settings, embedder: Embedder, folder: Path, limit
 
 
 def calibrate(settings: Settings, embedder: Embedder, folder: Path, limit: int = 2000) -> dict:
-    """Fit every model on the fitting half: what confidence.json holds, and `write_models` writes."""
+    """Fit every model on the fitting half: what confidence.write_models takes."""
     groups: dict[str, list[tuple[bool, np.ndarray]]] = {name: [] for name in confidence.FEATURES}
     for scenario, cases in _collect(settings, embedder, folder, limit):
         for model in scenario.models:
@@ -90,12 +89,6 @@ def calibrate(settings: Settings, embedder: Embedder, folder: Path, limit: int =
         "made_by": "services.retrieval.refusal.calibrate",
     }
     return {"provenance": provenance, "models": {name: _fit(name, groups[name]) for name in groups}}
-
-
-def write_models(document: dict) -> None:
-    """Make them the models that the portal uses."""
-    confidence.COEFFICIENTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    confidence.models.cache_clear()
 
 
 def scenarios() -> list[Scenario]:

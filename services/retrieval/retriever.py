@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -69,6 +69,7 @@ class Retrieval:
     confidence: float
     timings_ms: dict[str, float] = field(default_factory=dict)
     vector_error: PortalError | None = None
+    question: str = ""  # what was searched for: the question, or with the one before it
 
 
 class Retriever:
@@ -124,7 +125,12 @@ class Retriever:
         return Rankings(question, hits.chunks, vector, fused, hits.weights, error)
 
     def assess(self, rankings: Rankings, passages: Sequence[Passage]) -> float:
-        """Confidence in [0, 1] that the passages (the best of the rankings) answer the question."""
+        """Confidence in [0, 1] that the passages (the best of the rankings) answer the question.
+
+        Cosines of an embedder that the models were not fitted for say nothing: its rankings are judged by words alone.
+        """
+        if not confidence.calibrated_for(self._embedder.name):
+            rankings = replace(rankings, vector=[])
         return confidence.assess(rankings, [passage.text for passage in passages])
 
     def load(self, hits: Sequence[ScoredChunk]) -> list[Passage]:
@@ -154,7 +160,7 @@ class Retriever:
             passages = self.load(rankings.fused[: max(limit, confidence.PASSAGES)])
         with watch.step("confidence"):
             certainty = self.assess(rankings, passages)
-        return Retrieval(passages[:limit], certainty, watch.timings_ms, rankings.vector_error)
+        return Retrieval(passages[:limit], certainty, watch.timings_ms, rankings.vector_error, question)
 
     def _search_vectors(self, question: str, collection_ids: Sequence[int]) -> tuple[list[ScoredChunk], Stopwatch]:
         watch = Stopwatch()

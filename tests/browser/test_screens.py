@@ -53,7 +53,7 @@ def test_upload_progress_ask_citation_page_image_and_reload(
 
 def test_stop_works_while_the_model_still_reads_its_prompt(portal: PortalProcess, page: Page) -> None:
     _ask(page, portal, "What does VPN error E305 mean?")
-    page.get_by_text("Reading the passages").wait_for()
+    expect(page.get_by_text("Reading the passages")).to_be_visible()
     page.get_by_role("button", name="Stop script").click()
     expect(page.get_by_text("Stopped before the end.")).to_be_visible()
     expect(page.get_by_test_id("stChatInputTextArea")).to_be_enabled()
@@ -78,6 +78,16 @@ def test_a_deletion_is_asked_about_and_then_done(portal: PortalProcess, page: Pa
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(title).to_have_count(0)
+
+
+def test_a_conversation_is_deleted_after_the_question(portal: PortalProcess, page: Page) -> None:
+    _ask(page, portal, "Which quartz goes into the oven?")
+    page.get_by_role("button", name="Conversation").click()
+    page.get_by_role("button", name="Delete conversation").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("For example")).to_be_visible()
+    expect(page.get_by_text("Which quartz goes into the oven?")).to_have_count(0)
+    assert "c=" not in page.url
 
 
 def test_the_language_is_remembered(portal: PortalProcess, page: Page) -> None:

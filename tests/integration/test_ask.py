@@ -49,13 +49,16 @@ class ListedPassages:
     passages: list[Passage] = field(default_factory=lambda: [passage()])
     confidence: float = 0.9
     error: Exception | None = None
+    searched: str = ""
     asked: list[tuple] = field(default_factory=list)
 
     def retrieve(self, question, *, collection_ids, limit, context_question=None):
         self.asked.append((question, list(collection_ids), context_question))
         if self.error:
             raise self.error
-        return Retrieval(passages=self.passages, confidence=self.confidence, timings_ms={"embed": 1.0})
+        return Retrieval(
+            passages=self.passages, confidence=self.confidence, timings_ms={"embed": 1.0}, question=self.searched
+        )
 
 
 @pytest.fixture
@@ -195,6 +198,13 @@ def test_a_second_question_is_retrieved_with_the_first_in_mind(service):
     read(ask.stream("And in Prague?", actor=ANNA, conversation_id=first.conversation_id))
     assert [context for _, _, context in retriever.asked] == [None, QUESTION]
     assert [turn.question for turn in ask.history(first.conversation_id, ANNA)] == [QUESTION, "And in Prague?"]
+
+
+def test_a_follow_up_is_put_to_the_model_with_the_question_it_needs(service):
+    model = FakeChatModel(TRUE)
+    ask = service(model, ListedPassages(searched=f"{QUESTION}\nAnd in the first year?"))
+    read(ask.stream("And in the first year?", actor=ANNA))
+    assert model.requests[0].messages[-1]["content"].endswith(f"{QUESTION} And in the first year?")
 
 
 def test_only_wanted_and_existing_collections_are_searched(service):

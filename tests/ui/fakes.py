@@ -183,7 +183,7 @@ class FakePreview:
 
     def passage(self, chunk_id: int, actor: Actor, quotes=()) -> PassageView:
         text = "Before. Up to 5 days of unused annual leave are carried over. After."
-        return PassageView(1, "guide.docx", ["B Leave"], [Paragraph(12, text, [(8, 61)])])
+        return PassageView(1, "guide.docx", ["B Leave"], text, [Paragraph(12, text, [(8, 61)])])
 
 
 @dataclass

