@@ -192,6 +192,16 @@ def documents_remove(document_id: int) -> dict:
         return run("documents_remove", document_id=document_id)
 
 
+@command(documents, "reindex")
+def documents_reindex(wait: Annotated[bool, typer.Option()] = True) -> dict:
+    """Embed every document again, after a change of embedder."""
+    with operations() as run:
+        result = run("documents_reindex")
+        if wait:
+            console.wait_for_documents(run, {row["id"] for row in run("documents_list")["documents"]})
+    return result
+
+
 @command(app, "ask")
 def ask(question: str, collection: str | None = None) -> dict:
     """Ask the documents; starts the chat engine if it is not running."""

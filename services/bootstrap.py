@@ -60,6 +60,7 @@ class Services:
         """End the background work; engines live on if asked to (they are adopted by the next owner)."""
         self.ingest.close()
         self.deployments.close(stop_engines=stop_engines)
+        self.retriever.close()
         self.embedder.close()
         self.vector_store.close()
         self.database.close()

@@ -30,6 +30,7 @@ class Operations:
             "documents_add": self.documents_add,
             "documents_list": self.documents_list,
             "documents_remove": self.documents_remove,
+            "documents_reindex": self.documents_reindex,
             "engine_status": self.engine_status,
             "engine_start": self.engine_start,
             "engine_stop": self.engine_stop,
@@ -89,6 +90,9 @@ class Operations:
     def documents_remove(self, document_id: int) -> dict:
         self._services.library.delete(document_id, CONSOLE)
         return {"removed": document_id}
+
+    def documents_reindex(self) -> dict:
+        return {"documents": self._services.library.reindex(CONSOLE)}
 
     def engine_status(self) -> dict:
         status = self._services.deployments.status(ROLE)

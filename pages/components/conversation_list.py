@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from unicodedata import east_asian_width
 
 import streamlit as st
 
-from pages.components import errors
+from pages.components import dialogs, errors
 from pages.components.context import _, language, services
 from pages.components.text import escape
 from services.permissions import Actor
@@ -14,7 +15,7 @@ from services.permissions import Actor
 PAGE = "pages/ask_docs.py"
 LISTED = 20
 TITLE_WIDTH, LINK_WIDTH = 30, 64  # of a title in the sidebar and elsewhere; a Chinese character is 2 wide
-DELETING = "conversation_to_delete"
+DELETING = "delete-conversation"
 
 
 def draw(user: Actor, opened: str | None) -> None:
@@ -60,17 +61,15 @@ def menu(conversation_id: str, user: Actor) -> None:
         st.button(
             _("Delete conversation"),
             icon=":material/delete:",
-            on_click=_ask_deletion,
-            args=(conversation_id,),
+            on_click=dialogs.open_dialog,
+            args=(DELETING, conversation_id),
             width="stretch",
         )
 
 
 def confirm_deletion(user: Actor) -> None:
-    """The question before the deletion, if it was just asked for."""
-    conversation_id = st.session_state.pop(DELETING, None)
-    if conversation_id:
-        st.dialog(_("Delete this conversation?"), icon=":material/delete:")(_confirm)(conversation_id, user)
+    """The question before the deletion, if it was asked for."""
+    dialogs.draw(DELETING, _("Delete this conversation?"), ":material/delete:", partial(_confirm, user))
 
 
 def _open(conversation_id: str | None) -> None:
@@ -100,17 +99,14 @@ def _rename(conversation_id: str, user: Actor) -> None:
             st.rerun()
 
 
-def _ask_deletion(conversation_id: str) -> None:
-    st.session_state[DELETING] = conversation_id
-
-
-def _confirm(conversation_id: str, user: Actor) -> None:
+def _confirm(user: Actor, conversation_id: str) -> None:
     st.markdown(_("All its questions and answers are deleted. The documents stay."))
     with st.container(horizontal=True):
         if st.button(_("Delete"), type="primary", key="delete_conversation"):
             with errors.shown():
                 services().ask.delete(conversation_id, user)
+                dialogs.close()
                 st.query_params.pop("c", None)
                 st.rerun()
-        if st.button(_("Cancel"), key="keep_conversation"):
+        if st.button(_("Cancel"), key="keep_conversation", on_click=dialogs.close):
             st.rerun()

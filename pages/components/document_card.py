@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.components import errors
+from pages.components import dialogs, errors
 from pages.components.context import _, language, services
 from pages.components.formats import count, duration, size, when
 from pages.components.text import escape
@@ -17,7 +18,7 @@ from services.translation import N_, explain
 if TYPE_CHECKING:
     from services.documents.library import Document
 
-DELETING = "document_to_delete"
+DELETING = "delete-document"
 STEPS = {"read": N_("Reading"), "index": N_("Text index"), "embed": N_("Vectors"), "store": N_("Storing vectors")}
 
 
@@ -37,16 +38,9 @@ def draw(document: Document, user: Actor) -> None:
             st.caption(f":orange[:material/info:] {escape(f'{message} {hint}'.strip())}")
 
 
-def asks_deletion() -> bool:
-    """Whether Delete was just chosen on a card: the question is put outside of the refreshing list."""
-    return DELETING in st.session_state
-
-
 def confirm_deletion(user: Actor) -> None:
-    """The question before the deletion, if it was just asked for."""
-    document_id = st.session_state.pop(DELETING, None)
-    if document_id:
-        st.dialog(_("Delete this document?"), icon=":material/delete:")(_confirm)(document_id, user)
+    """The question before the deletion, if it was asked for."""
+    dialogs.draw(DELETING, _("Delete this document?"), ":material/delete:", partial(_confirm, user))
 
 
 def _badge(document: Document) -> None:
@@ -117,21 +111,12 @@ def _menu(document: Document, user: Actor) -> None:
         for key, name in STEPS.items():
             if key in document.timings_ms:
                 st.caption(f"{_(name)}: {duration(document.timings_ms[key])}")
-        st.button(
-            _("Delete"),
-            icon=":material/delete:",
-            key=f"delete-{document.id}",
-            on_click=_ask_deletion,
-            args=(document.id,),
-            width="stretch",
-        )
+        if st.button(_("Delete"), icon=":material/delete:", key=f"delete-{document.id}", width="stretch"):
+            dialogs.open_dialog(DELETING, document.id)
+            st.rerun()  # of the whole page: a dialog of the refreshing list would close with its next refresh
 
 
-def _ask_deletion(document_id: int) -> None:
-    st.session_state[DELETING] = document_id
-
-
-def _confirm(document_id: int, user: Actor) -> None:
+def _confirm(user: Actor, document_id: int) -> None:
     with errors.shown():
         document = services().library.get(document_id, user)
         st.markdown(f"**{escape(document.title)}**")
@@ -145,6 +130,7 @@ def _confirm(document_id: int, user: Actor) -> None:
         with st.container(horizontal=True):
             if st.button(_("Delete"), type="primary", key="delete_document"):
                 services().library.delete(document_id, user)
+                dialogs.close()
                 st.rerun()
-            if st.button(_("Cancel"), key="keep_document"):
+            if st.button(_("Cancel"), key="keep_document", on_click=dialogs.close):
                 st.rerun()

@@ -41,7 +41,7 @@ def _list(user: Actor, collection_ids: Sequence[int] | None, was_busy: bool) -> 
         document_card.draw(document, user)
     if pages > 1:
         _pager(page, pages)
-    if document_card.asks_deletion() or was_busy != any(d.state in IN_PROGRESS for d in documents):
+    if was_busy != any(d.state in IN_PROGRESS for d in documents):
         st.rerun()
 
 

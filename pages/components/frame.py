@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.errors import StreamlitPageNotFoundError
 
-from pages.components import engine_badge
+from pages.components import dialogs, engine_badge
 from pages.components.context import _, choose_language, language
 from services.permissions import Actor, Permission
 from services.translation import LANGUAGES, N_
@@ -16,6 +16,7 @@ from services.translation import LANGUAGES, N_
 LOGO = Path(__file__).parent / "logo.svg"
 LOGO_ICON = Path(__file__).parent / "logo_icon.svg"
 HOME = "Home"  # url_path of the default page
+PAGE_SEEN = "page_seen"
 LANGUAGE_NAMES = {"zh": "中文", "en": "English"}
 
 # file, title, icon, who may open it
@@ -28,6 +29,9 @@ PAGES = [
 def draw(user: Actor, title: str) -> None:
     """The same frame whether Home.py ran before the page or not."""
     st.set_page_config(page_title=title + " · " + _("Zhiku"), page_icon=str(LOGO_ICON), layout="centered")
+    if st.session_state.get(PAGE_SEEN) != title:
+        st.session_state[PAGE_SEEN] = title
+        dialogs.close()  # what was open on another page
     st.logo(str(LOGO), icon_image=str(LOGO_ICON), size="large")
     with st.sidebar:
         _link_home()

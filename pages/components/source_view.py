@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import streamlit as st
 
-from pages.components import errors
+from pages.components import dialogs, errors
 from pages.components.context import _, services
 from pages.components.text import escape, highlighted
 from services.permissions import Actor
 
-SOURCE = "source_to_show"
+SOURCE = "source"
 PAGE = "source_page"
 
 
@@ -28,19 +29,17 @@ class Source:
 
 
 def open_source(source: Source) -> None:
-    """Show it at the end of this run of the page (as a callback: a button's click)."""
-    st.session_state[SOURCE] = source
+    """As a callback: a button's click."""
     st.session_state[PAGE] = source.page
+    dialogs.open_dialog(SOURCE, source)
 
 
 def draw(user: Actor) -> None:
-    """The dialog, if a source was just opened. Called once, at the end of a page."""
-    source = st.session_state.pop(SOURCE, None)
-    if source:
-        st.dialog(_("Source"), width="large", icon=":material/description:")(_show)(source, user)
+    """The dialog, if a source is open."""
+    dialogs.draw(SOURCE, _("Source"), ":material/description:", partial(_show, user), wide=True)
 
 
-def _show(source: Source, user: Actor) -> None:
+def _show(user: Actor, source: Source) -> None:
     st.markdown(f"**{escape(source.title)}**" + (f"  \n{escape(source.place)}" if source.place else ""))
     with errors.shown():
         if source.page is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from db.database import Database
@@ -16,7 +16,7 @@ from db.tables import Chunk, Collection, Document
 from services.documents.extract import unlock
 from services.documents.files import FileStore, Spooled, clean_title
 from services.documents.reading.refusals import password_needed
-from services.documents.rows import DELETING, EMBEDDING, FAILED, QUEUED, forget_chunks, hold
+from services.documents.rows import DELETING, EMBEDDING, FAILED, QUEUED, READY, forget_chunks, hold
 from services.errors import NotFound, PasswordNeeded
 from services.permissions import Actor, Permission, check
 from services.settings import Settings
@@ -190,6 +190,21 @@ class Library:
                 row.error = None
         self.on_change()
         return self.get(document_id, actor)
+
+    def reindex(self, actor: Actor) -> int:
+        """Throw all vectors away and have every chunk embedded again, by the present embedder; how many documents."""
+        check(actor, Permission.RUN_MODELS)
+        with self.vectors:
+            self._vector_store.reset()
+            with self._database.session() as session:
+                embedded = Document.state.in_((EMBEDDING, READY)) | (
+                    (Document.state == FAILED) & (Document.chunks_total > 0)
+                )
+                begun = session.execute(
+                    update(Document).where(embedded).values(state=EMBEDDING, error=None, chunks_done=0)
+                )
+        self.on_change()
+        return begun.rowcount
 
     def _unlock(self, document: Document, password: str) -> None:
         original = self._files.original(document.sha256, document.format)

@@ -351,3 +351,15 @@ def wait_until(reached, timeout_s: float = 30) -> None:
     while not reached():
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
+
+
+def test_reindex_embeds_every_document_again(setup):
+    document = setup.add(word_file(paragraphs("Annual leave is 12 days.")), "a.docx")
+    setup.queue.start()
+    assert setup.queue.wait_idle(60)
+    first = list(setup.embedder.texts)
+    assert setup.library.reindex(LOCAL_USER) == 1
+    assert setup.queue.wait_idle(60)
+    assert setup.embedder.texts == first * 2
+    assert setup.library.get(document.id, LOCAL_USER).state == "ready"
+    assert setup.vector_store.count() == len(first)

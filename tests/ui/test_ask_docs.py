@@ -130,13 +130,14 @@ def test_another_persons_conversation_does_not_exist(opened) -> None:
     assert "This conversation does not exist" in opened(PAGE, c="someone-elses").error[0].value
 
 
-def test_before_a_conversation_is_deleted_the_person_is_asked(opened, services) -> None:
-    """The deletion itself is a browser test: AppTest reruns the page, a browser the dialog only."""
+def test_a_conversation_is_deleted_after_the_question(opened, services) -> None:
     services.ask.turns = {"c1": [turn()]}
     test = opened(PAGE, c="c1")
     next(button for button in test.button if button.label == "Delete conversation").click().run()
     assert "The documents stay" in text_of(test)
     assert services.ask.deleted == []
+    test.button(key="delete_conversation").click().run()
+    assert services.ask.deleted == ["c1"]
 
 
 def test_only_the_chosen_collections_are_searched(opened, services) -> None:

@@ -109,9 +109,10 @@ def test_a_wrong_password_is_said_on_its_card_and_the_others_stay(opened, servic
 
 
 def test_a_deletion_names_what_is_lost_and_waits_for_yes(opened, services) -> None:
-    """The deletion itself is a browser test: AppTest reruns the page, a browser the dialog only."""
     services.library.documents = [document(7)]
     test = opened(PAGE)
     test.button(key="delete-7").click().run()
     assert "1,024 passages" in text_of(test)
     assert services.library.deleted == []
+    test.button(key="delete_document").click().run()
+    assert services.library.deleted == [7]
