@@ -355,7 +355,6 @@ def wait_until(reached, timeout_s: float = 30) -> None:
 
 def test_reindex_embeds_every_document_again(setup):
     document = setup.add(word_file(paragraphs("Annual leave is 12 days.")), "a.docx")
-    setup.queue.start()
     assert setup.queue.wait_idle(60)
     first = list(setup.embedder.texts)
     assert setup.library.reindex(LOCAL_USER) == 1
