@@ -122,7 +122,8 @@ def plan(target: str) -> list[Step]:
 def make_environment() -> None:
     if VENV.exists():
         shutil.rmtree(VENV)
-    made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False)
+    python = sys.executable if sys.prefix == sys.base_prefix else sys._base_executable  # ours may be in VENV itself
+    made = subprocess.run([python, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False)
     if made.returncode:
         raise InstallFailed(f"The virtual environment could not be made:\n{made.stdout}{made.stderr}")
 

@@ -95,7 +95,12 @@ def remote_operations(ownership: Ownership) -> Run:
             ) from error
         if response.status_code == httpx.codes.CONFLICT:
             raise PortalError.from_record(response.json())
-        response.raise_for_status()
+        if response.is_error:
+            raise PortalError(
+                N_("The portal could not carry this out (status {status})."),
+                hint=N_("Its log says why: portal.log in PORTAL_HOME."),
+                status=response.status_code,
+            )
         return response.json()
 
     return run
