@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     )
     chunk_tokens: int = Field(200, description="Largest chunk, in tokens of the embedder.")
     chunk_overlap_tokens: int = Field(30, description="Overlap of neighbouring chunks, tokens of the embedder.")
-    evidence_tokens: int = Field(300, description="Most that passages may take of a prompt, tokens of the chat model.")
+    evidence_tokens: int = Field(150, description="Most that passages may take of a prompt, tokens of the chat model.")
     refusal_threshold: float = Field(0.5, description="Confidence in [0, 1] below which a question is refused.")
 
     upload_max_mib: int = Field(200, description="Largest file that can be uploaded, MiB.")

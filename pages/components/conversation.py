@@ -75,7 +75,7 @@ def examples(user: Actor) -> None:
     st.caption(_("For example"))
     for example in (
         _("How many days of unused annual leave can I carry over?"),
-        _("What is the hotel limit per night on a trip to Shanghai?"),
+        _("What is the hotel limit on a trip to Shanghai?"),
         _("What does VPN error E305 mean?"),
         _("Where do I go when the fire alarm rings?"),
     ):

@@ -25,7 +25,12 @@ class PortalWithFakeEngine(PortalProcess):
 
 @pytest.fixture(scope="session")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    process = PortalWithFakeEngine(tmp_path_factory.mktemp("home"), PORTAL_OFFLINE="1", PORTAL_LANGUAGE="en")
+    process = PortalWithFakeEngine(
+        tmp_path_factory.mktemp("home"),
+        PORTAL_OFFLINE="1",
+        PORTAL_LANGUAGE="en",
+        PORTAL_REFUSAL_THRESHOLD="0",  # these tests are about screens, not about what is good enough
+    )
     process.start()
     yield process
     process.stop()

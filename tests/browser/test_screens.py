@@ -41,7 +41,7 @@ def test_upload_progress_ask_citation_page_image_and_reload(
     expect(answer.get_by_role("button", name="Page 2")).to_be_visible(timeout=SLOW_MS)
     expect(answer.get_by_text("not backed by the documents")).to_be_visible()
     answer.get_by_role("button", name="Page 2").click()
-    dialog = page.get_by_role("dialog")
+    dialog = page.get_by_test_id("stDialog")
     expect(dialog.get_by_role("img", name="Page 2 of canteen.pdf")).to_be_visible(timeout=SLOW_MS)
     dialog.get_by_role("button", name="Next page").click()
     expect(dialog.get_by_role("img", name="Page 3 of canteen.pdf")).to_be_visible(timeout=SLOW_MS)
@@ -52,7 +52,7 @@ def test_upload_progress_ask_citation_page_image_and_reload(
 
 
 def test_stop_works_while_the_model_still_reads_its_prompt(portal: PortalProcess, page: Page) -> None:
-    _ask(page, portal, "When is lunch served in the canteen?")
+    _ask(page, portal, "When does the canteen serve lunch?")
     expect(page.get_by_text("Reading the passages")).to_be_visible()
     page.get_by_role("button", name="Stop script").click()
     expect(page.get_by_text("Stopped before the end.")).to_be_visible()
@@ -76,7 +76,7 @@ def test_a_deletion_is_asked_about_and_then_done(portal: PortalProcess, page: Pa
     expect(title).to_be_visible()
     page.locator("[class*=st-key-menu-] button").first.click()
     page.get_by_role("button", name="Delete").click()
-    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    page.get_by_test_id("stDialog").get_by_role("button", name="Delete").click()
     expect(title).to_have_count(0)
 
 
@@ -84,7 +84,7 @@ def test_a_conversation_is_deleted_after_the_question(portal: PortalProcess, pag
     _ask(page, portal, "Which quartz goes into the oven?")
     page.locator(".st-key-conversation-menu button").first.click()
     page.get_by_role("button", name="Delete conversation").click()
-    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    page.get_by_test_id("stDialog").get_by_role("button", name="Delete").click()
     expect(page.get_by_text("For example")).to_be_visible()
     expect(page.get_by_text("Which quartz goes into the oven?")).to_have_count(0)
     assert "c=" not in page.url

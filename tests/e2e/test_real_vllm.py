@@ -43,6 +43,7 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
 
 
 def test_search_answers_with_passages_while_the_model_loads(portal: PortalProcess) -> None:
+    wait_until(lambda: all(row["chunks_total"] for row in _documents(portal)), 120, "the samples were not read")
     ask = _operate(portal, "ask", question="年假有多少天？")
     assert ask["outcome"] == "passages"
     assert ask["error"]["kind"] == "EngineNotReady"
@@ -51,7 +52,7 @@ def test_search_answers_with_passages_while_the_model_loads(portal: PortalProces
 
 def test_a_250_page_manual_is_askable_long_before_it_is_embedded(portal: PortalProcess) -> None:
     portal.cli("documents", "add", str(MANUAL), "--no-wait")
-    wait_until(lambda: _manual(portal)["state"] == "embedding", 60, "the manual was not askable in a minute")
+    wait_until(lambda: _manual(portal)["state"] == "embedding", 120, "the manual was not askable in two minutes")
     assert _manual(portal)["pages_total"] == 251
 
 
@@ -152,8 +153,11 @@ def _operate(portal: PortalProcess, name: str, **arguments) -> dict:
 
 
 def _manual(portal: PortalProcess) -> dict:
-    rows = portal.cli("documents", "list")["documents"]
-    return next(row for row in rows if row["title"] == MANUAL.name)
+    return next(row for row in _documents(portal) if row["title"] == MANUAL.name)
+
+
+def _documents(portal: PortalProcess) -> list[dict]:
+    return portal.cli("documents", "list")["documents"]
 
 
 def _metric(record: dict, name: str) -> float:

@@ -1,0 +1,80 @@
+"""The README's pictures, taken of a running portal: `python -m tests.browser.screenshots http://127.0.0.1:8501`.
+
+Asks one question in each language; the chat model should be ready. Pictures go to docs/screenshots/.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+TARGET = Path("docs/screenshots")
+DESK, TELEPHONE = (1440, 900), (390, 844)
+QUESTIONS = {"en-US": "What does VPN error E305 mean?", "zh-CN": "未休完的年休假最多可以结转几天？"}
+ANSWER_MS = 240_000
+
+
+def main(url: str) -> None:
+    TARGET.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        _take(_open(browser, url, "zh-CN", DESK), "home-zh")
+        _take(_open(browser, f"{url}/documents", "en-US", DESK), "documents-en")
+        page = _asked(browser, url, "zh-CN", DESK)
+        _take(page, "ask-zh")
+        page.locator("[class*=st-key-source-] button").first.click()
+        page.get_by_test_id("stDialog").get_by_role("img").wait_for()
+        page.wait_for_timeout(1500)
+        _take(page, "source-zh")
+        _take(_asked(browser, url, "en-US", DESK, scheme="dark"), "ask-dark-en")
+        _take(_open(browser, page.url, "zh-CN", TELEPHONE), "ask-phone-zh")
+        browser.close()
+
+
+def _open(browser: Browser, url: str, locale: str, size: tuple[int, int], scheme: str = "light") -> Page:
+    width, height = size
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, locale=locale, color_scheme=scheme, timezone_id="Asia/Shanghai"
+    )
+    page = context.new_page()
+    page.goto(url)
+    page.get_by_role("heading", level=1).wait_for()
+    _speak(page, locale)
+    page.wait_for_timeout(2500)
+    return page
+
+
+def _speak(page: Page, locale: str) -> None:
+    """The language was perhaps chosen before, and choices are remembered."""
+    name = {"zh-CN": "中文", "en-US": "English"}[locale]
+    switch = page.get_by_role("radio", name=name)
+    if switch.is_visible():
+        switch.click()
+        page.wait_for_timeout(1500)
+
+
+def _asked(browser: Browser, url: str, locale: str, size: tuple[int, int], scheme: str = "light") -> Page:
+    page = _open(browser, f"{url}/ask_docs", locale, size, scheme)
+    box = page.get_by_test_id("stChatInputTextArea")
+    box.fill(QUESTIONS[locale])
+    box.press("Enter")
+    page.locator("[class*=st-key-source-] button").first.wait_for(timeout=ANSWER_MS)
+    page.wait_for_timeout(1500)
+    return page
+
+
+def _take(page: Page, name: str) -> None:
+    """Few colours are enough for a screen: the files stay small."""
+    path = TARGET / f"{name}.png"
+    page.screenshot(path=path)
+    Image.open(path).convert("RGB").quantize(128).save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
