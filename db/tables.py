@@ -159,5 +159,3 @@ class IndexProperty(Base):
 
     name: Mapped[str] = mapped_column(String(50), primary_key=True)
     value: Mapped[str] = mapped_column(String(500))
-
-
