@@ -201,7 +201,7 @@ class AskService:
                 budget_tokens=self._settings.evidence_tokens,
                 count_tokens=self._chat_model.count_tokens,
             )
-        asking = self._catalogue.get(self._settings.chat_model).ask
+        asking = self._catalogue.get(self._chat_model.served_model_id()).ask
         with watch.step("prompt"):
             messages = answer_messages(asking.template, answer.language, evidence, answer.meaning)
         return ChatRequest(

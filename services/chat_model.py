@@ -72,6 +72,10 @@ class ChatModel:
         limits = _Limits(started, self._settings.first_token_timeout_s, self._settings.answer_timeout_s, heartbeat_s)
         return ChatStream(chunks, endpoint.model_id, limits, lambda: self._deployments.report_failure(role))
 
+    def served_model_id(self, *, role: str = "chat") -> str:
+        """Catalogue id of the model that answers now. Raises what Deployments.endpoint raises."""
+        return self._deployments.endpoint(role).model_id
+
     def count_tokens(self, text: str, *, role: str = "chat") -> int:
         """Tokens of the text for the role's model, without special tokens.
 

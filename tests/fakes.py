@@ -64,7 +64,7 @@ class FakeChatModel:
     reply: str | Callable[[ChatRequest], str] = "This is the answer."
     unavailable: PortalError | None = None
     fails: PortalError | None = None
-    model_id: str = "fake-model"
+    model_id: str = "qwen2.5-coder-0.5b-instruct"  # of the catalogue
     requests: list[ChatRequest] = field(default_factory=list)
     streams: list[FakeChatStream] = field(default_factory=list)
 
@@ -76,6 +76,11 @@ class FakeChatModel:
         prompt_tokens = sum(_count(message["content"]) for message in request.messages)
         self.streams.append(FakeChatStream(reply, prompt_tokens, self.model_id, self.fails))
         return self.streams[-1]
+
+    def served_model_id(self, *, role: str = "chat") -> str:
+        if self.unavailable:
+            raise self.unavailable
+        return self.model_id
 
     def count_tokens(self, text: str, *, role: str = "chat") -> int:
         if self.unavailable:

@@ -26,4 +26,4 @@ def draw(kind: str, title: str, icon: str, body: Callable[[object], None], *, wi
     """Draw the dialog if it is the open one; body gets what it is about."""
     opened, about = st.session_state.get(OPEN, (None, None))
     if opened == kind:
-        st.dialog(title, icon=icon, width="large" if wide else "small", on_dismiss=close)(body)(about)
+        st.dialog(title, icon=icon, width="medium" if wide else "small", on_dismiss=close)(body)(about)

@@ -64,7 +64,7 @@ def _asked(browser: Browser, url: str, locale: str, size: tuple[int, int], schem
     box = page.get_by_test_id("stChatInputTextArea")
     box.fill(QUESTIONS[locale])
     box.press("Enter")
-    page.locator("[class*=st-key-source-] button").first.wait_for(timeout=ANSWER_MS)
+    page.locator("[class*=st-key-again-]").wait_for(timeout=ANSWER_MS)
     page.wait_for_timeout(1500)
     return page
 

@@ -23,6 +23,7 @@ from tests.fakes import FakeChatModel
 ANNA = Actor(id="anna", name="Anna", roles=frozenset({Role.USER}))
 BEN = Actor(id="ben", name="Ben", roles=frozenset({Role.USER}))
 AUDITOR = Actor(id="aud", name="Aud", roles=frozenset({Role.AUDITOR}))
+MODEL = "qwen2.5-coder-0.5b-instruct"
 QUESTION = "How many days of annual leave do employees get?"
 TRUE = "Employees get 20 days of annual leave."
 STARTING = EngineNotReady("The model is starting.", hint="Wait.", elapsed_s=10)
@@ -94,7 +95,7 @@ def test_an_answer_is_streamed_cited_and_kept(service):
     assert answer.outcome is Outcome.ANSWERED
     assert [(c.marker, c.page, c.supported) for c in answer.citations] == [(1, 7, True)]
     (turn,) = ask.history(answer.conversation_id, ANNA)
-    assert (turn.question, turn.text, turn.outcome, turn.model_id) == (QUESTION, TRUE, "answered", "fake-model")
+    assert (turn.question, turn.text, turn.outcome, turn.model_id) == (QUESTION, TRUE, "answered", MODEL)
     assert turn.citations == answer.citations
     assert turn.passages[0].page == 7
 
@@ -301,7 +302,7 @@ def test_an_export_has_questions_marked_answers_and_sources(service):
     assert f"{TRUE} \\[1\\]" in text
     assert "- \\[1\\] handbook.pdf, page 7, 3 Leave: “Every employee gets 20 days of annual leave.”" in text
     assert "Not supported by the passages: It costs 99 euros." in text
-    assert "Model: fake-model" in text
+    assert f"Model: {MODEL}" in text
 
 
 def test_nothing_in_an_export_is_html_or_markdown_of_others(service):
