@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Run = Callable[..., dict]
 
-DEMO_QUESTIONS = ("年假有多少天？", "How do I connect to the VPN?")
+DEMO_QUESTIONS = ("未休完的年休假最多可以结转几天？", "How do I connect to the VPN?")
 OPERATION_TIMEOUT_S = 1800
 POLL_S = 0.5
 
