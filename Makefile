@@ -5,7 +5,7 @@ EVAL_DIR ?= $(or $(PORTAL_EVAL_DIR),../shared/eval)
 RUN = .venv/bin/python cli.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup install test lint fix eval demo lock clean clean-all
+.PHONY: help run setup install test lint fix eval demo translations lock clean clean-all
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ eval: setup ## Measure retrieval, answers and refusals on the evaluation data (E
 
 demo: setup ## Ask the samples one question in each language
 	@$(RUN) demo
+
+translations: install ## Collect new texts of the screens into locales/, to be translated there
+	@mkdir -p var
+	@.venv/bin/pybabel extract -F locales/babel.cfg -k N_ --no-location --project=Zhiku --version=0 -w 120 -o var/zhiku.pot .
+	@.venv/bin/pybabel update -i var/zhiku.pot -d locales -D zhiku --no-fuzzy-matching --ignore-obsolete -w 120
 
 lock: ## Compile the locks anew: the newest versions that go together
 	@$(PYTHON) requirements/lock.py

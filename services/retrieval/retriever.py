@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from services.retrieval.vector_store import VectorStore
     from services.settings import Settings
 
+TELLING_WORDS = 0.3  # share of the attainable BM25 from which the best hit by words is taken seriously by itself
 CANDIDATES = 30  # chunks taken from each index
 VECTOR_WAIT_S = 2.0  # a question waits no longer for vectors (the embedder may still be loading): words alone then
 SIMULTANEOUS = 8
@@ -121,8 +122,15 @@ class Retriever:
             hits = self._lexical.search(question, collection_ids, CANDIDATES)
         vector, error = self._result(vectors, watch)
         with watch.step("fuse"):
+            if vector and self._not_embedded_yet(hits.chunks):
+                vector = []
             fused = fuse(hits.chunks, vector)
         return Rankings(question, hits.chunks, vector, fused, hits.weights, error)
+
+    def _not_embedded_yet(self, lexical_hits: Sequence[ScoredChunk]) -> bool:
+        """Whether the words point to a chunk that has no vector yet: cosines of others would bury it."""
+        best = next(iter(lexical_hits), None)
+        return best is not None and best.score >= TELLING_WORDS and not self._vector_store.has(best.chunk_id)
 
     def assess(self, rankings: Rankings, passages: Sequence[Passage]) -> float:
         """Confidence in [0, 1] that the passages (the best of the rankings) answer the question.

@@ -79,6 +79,10 @@ class VectorStore:
         )
         return [ScoredChunk(int(i), 1 - d) for i, d in zip(found["ids"][0], found["distances"][0], strict=True)]
 
+    def has(self, chunk_id: int) -> bool:
+        """Whether the chunk's vector is stored."""
+        return bool(self._collection().get(ids=[str(chunk_id)], include=[])["ids"])
+
     def count(self) -> int:
         return self._collection().count()
 

@@ -229,6 +229,17 @@ def test_a_document_is_found_by_its_words_before_it_has_vectors(database, embedd
     retriever.close()
 
 
+def test_a_document_without_vectors_is_found_among_others_that_have_them(database, embedder, lexical, store, settings):
+    others = [number for number in TEXTS if number != 4]
+    vectors = embedder.embed_documents([TEXTS[number] for number in others])
+    store.upsert(others, vectors, [{"document_id": n, "collection_id": WHERE[n]} for n in others])
+    retriever = Retriever(database, embedder, lexical, store, settings, vector_wait_s=60)
+    retrieval = retriever.retrieve("年假最多可结转多少天？", collection_ids=[OFFICE])
+    assert retrieval.passages[0].chunk_id == 4
+    assert retrieval.confidence > 0.5
+    retriever.close()
+
+
 def test_a_question_does_not_wait_for_an_embedder_that_is_still_loading(database, lexical, store, settings):
     slow = SlowEmbedder()
     retriever = Retriever(database, slow, lexical, store, settings, vector_wait_s=0.2)
