@@ -41,6 +41,7 @@ eval: setup ## Measure retrieval, answers and refusals on the evaluation data (E
 		$(RUN) eval $$kind --passages $(EVAL_DIR)/retrieval/xquad_$$language.passages.jsonl \
 			--questions $(EVAL_DIR)/retrieval/xquad_$$language.questions.jsonl || exit 1; \
 	done; done
+	@$(RUN) eval refusal --folder $(EVAL_DIR)/retrieval
 
 demo: setup ## Ask the samples one question in each language
 	@$(RUN) demo
