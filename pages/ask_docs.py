@@ -9,7 +9,7 @@ from services.permissions import Permission
 user = require(Permission.ASK)
 frame.draw(user, _("Ask Docs"))
 conversation_id = st.query_params.get("c")
-question = conversation.question(conversation_id)
+question = conversation.question()
 
 with frame.heading(_("Ask Docs")):
     collection_ids = scope.choose(user)

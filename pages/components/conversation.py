@@ -30,9 +30,9 @@ NAMED_DOCUMENTS = 3
 PERSON, PORTAL = ":material/person:", ":material/auto_stories:"
 
 
-def question(conversation_id: str | None) -> str | None:
+def question() -> str | None:
     """What was just asked: typed, or clicked on as an example."""
-    typed = st.chat_input(_("Ask about your documents"), submit_mode="stop", key=f"question-{conversation_id}")
+    typed = st.chat_input(_("Ask about your documents"), submit_mode="stop", key="question")
     return typed or st.session_state.pop(ASKED, None)
 
 
