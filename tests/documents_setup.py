@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from services.permissions import LOCAL_USER
 from services.retrieval.lexical import LexicalIndex
 from services.retrieval.vector_store import VectorStore
 from services.settings import Settings
+from tests.evaluation_data import EVAL
 
-EVAL_DIR = Path(os.environ.get("PORTAL_EVAL_DIR", Path(__file__).resolve().parents[2] / "shared" / "eval"))
+EVAL_DIR = EVAL
 
 
 class FakeEmbedder:
