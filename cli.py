@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -25,10 +27,14 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 models = typer.Typer(no_args_is_help=True, help="Models on this machine.")
 engine = typer.Typer(no_args_is_help=True, help="The engine that serves the chat model.")
 documents = typer.Typer(no_args_is_help=True, help="Documents and their index.")
+users = typer.Typer(no_args_is_help=True, help="People who may sign in.")
+audit = typer.Typer(no_args_is_help=True, help="The record of who did what.")
 evaluate = typer.Typer(no_args_is_help=True, help="Measurements on evaluation data.")
 app.add_typer(models, name="models")
 app.add_typer(engine, name="engine")
 app.add_typer(documents, name="documents")
+app.add_typer(users, name="users")
+app.add_typer(audit, name="audit")
 app.add_typer(evaluate, name="eval")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -36,7 +42,10 @@ DEFAULT_COLLECTION = "Documents"
 
 
 def command(group: typer.Typer, name: str):
-    """Register a function that returns a JSON-able dict; a PortalError is printed with its hint, exit status 1."""
+    """Register a function that returns a JSON-able dict; a PortalError is printed with its hint, exit status 1.
+
+    A result that says "ok": false is printed and has exit status 1, too.
+    """
 
     def register(function):
         @wraps(function)
@@ -48,6 +57,8 @@ def command(group: typer.Typer, name: str):
                 console.print_error(error, as_json=as_json)
                 raise typer.Exit(1) from error
             console.print_result(name, result, as_json=as_json)
+            if result.get("ok") is False:
+                raise typer.Exit(1)
 
         run.__signature__ = console.with_json_option(function, JsonOption)
         group.command(name)(run)
@@ -216,6 +227,93 @@ def demo() -> dict:
         return {"answers": [run("ask", question=q, start_engine=True) for q in console.DEMO_QUESTIONS]}
 
 
+@command(users, "add")
+def users_add(name: str, role: Annotated[list[str], typer.Option(help="user, admin, auditor; repeatable.")]) -> dict:
+    """Make an account; prints the one-time link with which the person sets a password."""
+    with operations() as run:
+        return run("users_add", name=name, roles=role)
+
+
+@command(users, "list")
+def users_list() -> dict:
+    """Everybody with an account."""
+    with operations() as run:
+        return run("users_list")
+
+
+@command(users, "disable")
+def users_disable(name: str) -> dict:
+    """Close an account; its sessions end."""
+    with operations() as run:
+        return run("users_disable", name=name)
+
+
+@command(users, "enable")
+def users_enable(name: str) -> dict:
+    """Open a closed account again."""
+    with operations() as run:
+        return run("users_enable", name=name)
+
+
+@command(users, "unlock")
+def users_unlock(name: str) -> dict:
+    """Lift the lock that wrong passwords brought about."""
+    with operations() as run:
+        return run("users_unlock", name=name)
+
+
+@command(users, "reset")
+def users_reset(name: str) -> dict:
+    """A one-time link for a new password."""
+    with operations() as run:
+        return run("users_reset", name=name)
+
+
+@command(audit, "head")
+def audit_head() -> dict:
+    """The end of the chain: print it, keep it elsewhere."""
+    with operations() as run:
+        return run("audit_head")
+
+
+@command(audit, "verify")
+def audit_verify(head: Annotated[str, typer.Option(help="A head that was saved before.")] = "") -> dict:
+    """Check the whole chain; exit status 1 when something is wrong."""
+    with operations() as run:
+        return run("audit_verify", head=head)
+
+
+@command(audit, "search")
+def audit_search(
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    actor: str | None = None,
+    action: str | None = None,
+    outcome: str | None = None,
+    text: str | None = None,
+    limit: int = 50,
+    before_id: int | None = None,
+) -> dict:
+    """Events, newest first. Days are UTC and written like 2026-11-22."""
+    chosen = {"since": since, "until": until, "actor": actor, "action": action, "outcome": outcome, "text": text}
+    with operations() as run:
+        return run("audit_search", limit=limit, before_id=before_id, **chosen)
+
+
+@command(audit, "export")
+def audit_export(
+    out: Annotated[Path, typer.Option(help="Folder for the zip file.")],
+    since: Annotated[str | None, typer.Option("--from")] = None,
+    until: Annotated[str | None, typer.Option("--to")] = None,
+) -> dict:
+    """A period as one file that can be verified without the portal. Days are UTC, both included."""
+    with operations() as run:
+        result = run("audit_export", since=since, until=until)
+    out.mkdir(parents=True, exist_ok=True)
+    return result | {"file": shutil.move(result["file"], out)}
+
+
 Passages = Annotated[Path, typer.Option(help="JSON lines with pid, title, text.")]
 Questions = Annotated[Path, typer.Option(help="JSON lines with pid, question, answers.")]
 
@@ -260,7 +358,7 @@ def eval_answers(
     settings = Settings()
     chosen = tuple(int(budget) for budget in budgets.split(",") if budget) or (settings.evidence_tokens,)
     with console.services_with_engine(settings) as services:
-        setup = Setup(settings, services.embedder, services.chat_model, services.catalogue)
+        setup = Setup(settings, services.embedder, services.chat_model, services.catalogue, services.models)
         return evaluate_answers(setup, passages, questions, Plan(half=half, questions=number, budgets=chosen))
 
 
@@ -269,4 +367,5 @@ def _model_store() -> ModelStore:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # orderly: engines are stopped
     app()

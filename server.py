@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,16 +13,23 @@ from pathlib import Path
 import streamlit as st
 import uvicorn
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from streamlit import config
 
 from pages.components import context, errors
+from pages.components.identity import identify
 from services.bootstrap import Services, build
 from services.errors import PortalError
 from services.operations import Operations
 from services.ownership import OperatorDoor, Ownership
 from services.settings import Settings
+from web.guard import Guard
+from web.sign_in import SignInForms
+from web.single_sign_on import streamlit_secrets
+from web.visitor import Visitor
 
 HOME_PAGE = Path(__file__).resolve().parent / "Home.py"
 WEBSOCKET_MESSAGE_MAX_BYTES = 200 * 1024 * 1024  # Streamlit's own limit for a message
@@ -42,14 +50,35 @@ class Portal:
         ownership = Ownership(self.settings.home)
         ownership.require()
         self.services = await run_in_threadpool(build, self.settings)
-        context.use(self.services)
+        context.use(self.services, lambda: identify(self.services))
         self.door = ownership.open_door(f"http://{_loopback(self.settings.host)}:{self.settings.port}")
         await run_in_threadpool(self.services.start)
+        await run_in_threadpool(self._announce)
         try:
             yield
         finally:
             await run_in_threadpool(self.services.close)
             ownership.release()
+
+    def admits(self, visitor: Visitor) -> bool:
+        """Whether the visitor has a session. Whoever comes from single sign-on is let through to the page once, which
+        looks at what the provider said and begins the session."""
+        accounts, sso = self.services.accounts, self.services.sso
+        if accounts.identify(visitor.token, address=visitor.address, active=visitor.active):
+            return True
+        if not (visitor.sso_cookie and sso.offered):
+            return False
+        token = sso.token(visitor.sso_cookie)
+        if not accounts.sessions.known(token):
+            return visitor.on_the_way_in
+        return accounts.identify(token, address=visitor.address, active=visitor.active) is not None
+
+    def _announce(self) -> None:
+        """On an empty portal: how the first administrator gets in. On the console only."""
+        if token := self.services.accounts.first_admin_link():
+            address = self.settings.public_url.rstrip("/") or self.door.url
+            print(f"First administrator (once, within {self.settings.link_hours} hours):", file=sys.stderr)
+            print(f"  {address}/auth/link/{token}", file=sys.stderr, flush=True)
 
     async def healthz(self, _request: Request) -> JSONResponse:
         """200 while the portal answers; the state of the chat engine beside it."""
@@ -71,11 +100,15 @@ class Portal:
 
 def make_app(settings: Settings) -> st.App:
     portal = Portal(settings)
+    forms = SignInForms(lambda: portal.services)
     return st.App(
         HOME_PAGE,
         lifespan=portal.lifespan,
         on_script_error=errors.draw,
+        secrets=streamlit_secrets(settings) or None,
+        middleware=[Middleware(Guard, identify=portal.admits)],
         routes=[
+            *forms.routes(),
             Route("/healthz", portal.healthz),
             Route("/operator/{name}", portal.operate, methods=["POST"]),
         ],
@@ -84,17 +117,22 @@ def make_app(settings: Settings) -> st.App:
 
 def serve(settings: Settings) -> None:
     """Run the portal until SIGINT or SIGTERM."""
-    config = uvicorn.Config(
+    config.set_option("server.maxUploadSize", settings.upload_max_mib)
+    logging.getLogger("uvicorn.access").disabled = True  # addresses hold one-time links
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # every socket that opens and closes
+    server = uvicorn.Config(
         make_app(settings),
         host=settings.host,
         port=settings.port,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         log_config=None,
         access_log=False,
         ws="websockets-sansio",
         ws_max_size=WEBSOCKET_MESSAGE_MAX_BYTES,
         timeout_graceful_shutdown=5,
     )
-    asyncio.run(uvicorn.Server(config).serve())
+    asyncio.run(uvicorn.Server(server).serve())
 
 
 def _loopback(host: str) -> str:

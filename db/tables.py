@@ -30,12 +30,12 @@ class Base(DeclarativeBase):
 
 
 class Collection(Base):
-    """A named set of documents."""
+    """A named set of documents; its members are in db.account_tables. Names may repeat."""
 
     __tablename__ = "collections"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(200), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     created_by: Mapped[str] = mapped_column(String(100))
 

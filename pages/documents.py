@@ -2,23 +2,23 @@
 
 import streamlit as st
 
-from pages.components import document_card, document_list, frame, upload
+from pages.components import document_card, document_list, frame, members, upload
 from pages.components.context import _, require, services
 from services.permissions import Permission
 
 user = require(Permission.READ_DOCUMENTS)
 frame.draw(user, _("Documents"))
 collections = services().library.collections(user)
+editable = services().library.editable_collections(user)
 names = {collection.id: collection.name for collection in collections}
 
 with frame.heading(_("Documents")):
+    members.button(user)
     if user.may(Permission.EDIT_DOCUMENTS):
         upload.new_collection(user)
 
-if not collections:
-    st.info(_("Create a collection first: documents are kept in collections."), icon=":material/create_new_folder:")
-elif user.may(Permission.EDIT_DOCUMENTS):
-    upload.draw(user, collections)
+if user.may(Permission.EDIT_DOCUMENTS):
+    upload.draw(user, editable)
 
 chosen = None
 if len(collections) > 1:
@@ -32,5 +32,6 @@ if len(collections) > 1:
     )
 
 document_card.confirm_deletion(user)
+members.draw(user)
 if collections:
     document_list.draw(user, [chosen] if chosen else None)

@@ -1,7 +1,7 @@
 """Ask: from a question to a cited answer.
 
-The way of a question: check the actor → store the question → retrieve from the actor's collections → refuse when
-nothing is good enough → choose the evidence → prompt → stream → cite → save.
+The way of a question: check the actor → begin its audit event → store the question → retrieve from the actor's
+collections → refuse when nothing is good enough → choose the evidence → prompt → stream → cite → save → end the event.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 
 from db.database import Database
 from db.tables import Conversation, Message
+from services.ask_audit import AskRecorder
+from services.audit.events import Action
+from services.audit.trail import Act
 from services.chat_model import ChatRequest
 from services.conversation_export import to_markdown
 from services.conversations import AskedQuestion, Conversations, StoredPassage, Turn
@@ -23,13 +26,13 @@ from services.evidence import choose_evidence
 from services.permissions import Actor, Permission, check
 from services.prompts import answer_messages
 from services.retrieval.citations import Citation, align, without_markers
-from services.retrieval.scope import readable_collections
 from services.settings import Settings
 from services.stopwatch import Clock, Stopwatch
 from services.translation import N_, Language, language_of
 
 if TYPE_CHECKING:
     from services.chat_model import ChatModel, ChatStream
+    from services.documents.membership import Membership
     from services.engines.catalogue import Catalogue
     from services.retrieval.retriever import Passage, Retriever
 
@@ -77,9 +80,23 @@ class Answer:
     error: PortalError | None = None
     confidence: float = 0.0  # of the retrieval, in [0, 1]
     model_id: str = ""
+    prompt_template: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """What belongs to one question while it is answered."""
+
+    actor: Actor
+    question: AskedQuestion
+    collection_ids: list[int]
+    language: Language | None
+    watch: Stopwatch
+    act: Act
+    temperature: float = 0.0
 
 
 class AskService:
@@ -93,6 +110,8 @@ class AskService:
         catalogue: Catalogue,
         settings: Settings,
         *,
+        membership: Membership,
+        recorder: AskRecorder,
         clock: Clock = time.perf_counter,
     ) -> None:
         self._database = database
@@ -100,6 +119,8 @@ class AskService:
         self._retriever = retriever
         self._chat_model = chat_model
         self._catalogue = catalogue
+        self._membership = membership
+        self._recorder = recorder
         self._settings = settings
         self._clock = clock
 
@@ -117,20 +138,22 @@ class AskService:
         language: of the answer; None: that of the question.
         Raises Denied, BadInput (empty or too long), NotFound (conversation). Later failures are in the answer.
         """
-        check(actor, Permission.ASK)
-        watch = Stopwatch(self._clock)
-        collections = readable_collections(self._database, actor, collection_ids)
-        with watch.step("save"):
-            asked = self._conversations.ask(_checked(question), actor_id=actor.id, conversation_id=conversation_id)
-        return self._answer(asked, collections, language, watch)
+        self._recorder.require(actor, Action.ASK)
+        question, watch = _checked(question), Stopwatch(self._clock)
+        collections = self._membership.readable(actor, collection_ids)
+        with self._recorder.begun(actor, Action.ASK, conversation_id) as act:
+            with watch.step("save"):
+                asked = self._conversations.ask(question, actor_id=actor.id, conversation_id=conversation_id)
+            return self._answer(_Asking(actor, asked, collections, language, watch, act))
 
     def regenerate(self, conversation_id: str, actor: Actor, collection_ids: Sequence[int] | None = None) -> Answer:
         """Answer the last question again, in other words; the new answer takes the old one's place when it is there."""
-        check(actor, Permission.ASK)
+        self._recorder.require(actor, Action.REGENERATE)
         watch = Stopwatch(self._clock)
-        collections = readable_collections(self._database, actor, collection_ids)
-        asked = self._conversations.last_question(conversation_id, actor_id=actor.id)
-        return self._answer(asked, collections, None, watch, temperature=ANOTHER_WORDING)
+        collections = self._membership.readable(actor, collection_ids)
+        with self._recorder.begun(actor, Action.REGENERATE, conversation_id) as act:
+            asked = self._conversations.last_question(conversation_id, actor_id=actor.id)
+            return self._answer(_Asking(actor, asked, collections, None, watch, act, ANOTHER_WORDING))
 
     def history(self, conversation_id: str, actor: Actor) -> list[Turn]:
         """The turns, oldest first. Raises NotFound, also for another actor's conversation."""
@@ -143,57 +166,58 @@ class AskService:
         return self._conversations.recent(actor_id=actor.id, limit=limit)
 
     def rename(self, conversation_id: str, title: str, actor: Actor) -> None:
-        check(actor, Permission.ASK)
-        self._conversations.rename(conversation_id, title, actor_id=actor.id)
+        self._recorder.require(actor, Action.CONVERSATION_RENAME)
+        with self._recorder.act(actor, Action.CONVERSATION_RENAME, conversation_id):
+            self._conversations.rename(conversation_id, title, actor_id=actor.id)
 
     def delete(self, conversation_id: str, actor: Actor) -> None:
         """Delete the conversation with all its messages."""
-        check(actor, Permission.ASK)
-        self._conversations.delete(conversation_id, actor_id=actor.id)
+        self._recorder.require(actor, Action.CONVERSATION_DELETE)
+        with self._recorder.act(actor, Action.CONVERSATION_DELETE, conversation_id):
+            self._conversations.delete(conversation_id, actor_id=actor.id)
 
     def export_markdown(self, conversation_id: str, actor: Actor, language: Language) -> str:
         """The conversation as a Markdown document; `language` is that of its headings."""
-        check(actor, Permission.ASK)
-        conversation = self._conversations.get(conversation_id, actor_id=actor.id)
-        return to_markdown(conversation.title, self.history(conversation_id, actor), language)
+        self._recorder.require(actor, Action.EXPORT)
+        with self._recorder.act(actor, Action.EXPORT, conversation_id):
+            conversation = self._conversations.get(conversation_id, actor_id=actor.id)
+            return to_markdown(conversation.title, self.history(conversation_id, actor), language)
 
-    def _answer(
-        self,
-        asked: AskedQuestion,
-        collection_ids: list[int],
-        language: Language | None,
-        watch: Stopwatch,
-        temperature: float = 0.0,
-    ) -> Answer:
-        answer = Answer(asked.conversation_id, asked.id, asked.text, language or language_of(asked.text))
+    def _answer(self, asking: _Asking) -> Answer:
+        asked = asking.question
+        answer = Answer(asked.conversation_id, asked.id, asked.text, asking.language or language_of(asked.text))
         try:
-            self._retrieve(answer, asked.previous, collection_ids, watch)
+            self._retrieve(answer, asking)
             if answer.confidence < self._settings.refusal_threshold or not answer.passages:
                 answer.text = NOT_FOUND[answer.language]
                 answer.deltas = (text for text in (answer.text,))
-                self._finish(answer, watch, Outcome.REFUSED)
+                self._finish(answer, asking, Outcome.REFUSED)
                 return answer
-            request = self._request(answer, temperature, watch)
+            request = self._request(answer, asking)
         except PortalError as error:
-            self._finish(answer, watch, _outcome_of(error), error)
+            self._finish(answer, asking, _outcome_of(error), error)
             return answer
-        answer.deltas = self._write(answer, request, watch)
+        answer.deltas = self._write(answer, request, asking)
         return answer
 
-    def _retrieve(self, answer: Answer, previous: str, collection_ids: list[int], watch: Stopwatch) -> None:
+    def _retrieve(self, answer: Answer, asking: _Asking) -> None:
+        """Passages of the actor's collections; looked at once more, in case one was closed to them meanwhile."""
+        watch, previous = asking.watch, asking.question.previous or None
         with watch.step("retrieve"):
             retrieval = self._retriever.retrieve(
-                answer.question, collection_ids=collection_ids, limit=PASSAGES, context_question=previous or None
+                answer.question, collection_ids=asking.collection_ids, limit=PASSAGES, context_question=previous
             )
+            allowed = self._membership.may_read_chunks(asking.actor, [p.chunk_id for p in retrieval.passages])
         for part, duration_ms in retrieval.timings_ms.items():
             if part != "total":
                 watch.add(f"retrieve_{part}", duration_ms)
-        answer.passages = retrieval.passages
+        answer.passages = [passage for passage in retrieval.passages if passage.chunk_id in allowed]
         answer.meaning = " ".join((retrieval.question or answer.question).split())
         answer.confidence = retrieval.confidence
 
-    def _request(self, answer: Answer, temperature: float, watch: Stopwatch) -> ChatRequest:
+    def _request(self, answer: Answer, asking: _Asking) -> ChatRequest:
         """The evidence in the model's prompt. Raises EngineNotReady when no model is there to count tokens."""
+        watch = asking.watch
         with watch.step("evidence"):
             evidence = choose_evidence(
                 answer.meaning,
@@ -201,19 +225,21 @@ class AskService:
                 budget_tokens=self._settings.evidence_tokens,
                 count_tokens=self._chat_model.count_tokens,
             )
-        asking = self._catalogue.get(self._chat_model.served_model_id()).ask
+        best = self._catalogue.get(self._chat_model.served_model_id()).ask
+        answer.prompt_template = f"{best.template}.{answer.language}"
         with watch.step("prompt"):
-            messages = answer_messages(asking.template, answer.language, evidence, answer.meaning)
+            messages = answer_messages(best.template, answer.language, evidence, answer.meaning)
         return ChatRequest(
             messages=messages,
-            max_tokens=asking.max_tokens,
-            temperature=temperature or asking.temperature,
-            top_p=asking.top_p,
-            repetition_penalty=asking.repetition_penalty,
+            max_tokens=best.max_tokens,
+            temperature=asking.temperature or best.temperature,
+            top_p=best.top_p,
+            repetition_penalty=best.repetition_penalty,
         )
 
-    def _write(self, answer: Answer, request: ChatRequest, watch: Stopwatch) -> Generator[str, None, None]:
-        """The model's deltas. Whatever ends it (the end, Stop, a failure), the answer is cited and saved."""
+    def _write(self, answer: Answer, request: ChatRequest, asking: _Asking) -> Generator[str, None, None]:
+        """The model's deltas. Whatever ends it (the end, Stop, a failure), the answer is cited, saved and recorded."""
+        watch = asking.watch
         outcome, error = Outcome.FAILED, None
         try:
             asked_at = watch.now()
@@ -226,10 +252,11 @@ class AskService:
         except EngineError as caught:
             outcome, error = _outcome_of(caught), caught
         finally:
-            self._finish(answer, watch, outcome, error)
+            self._finish(answer, asking, outcome, error)
 
-    def _finish(self, answer: Answer, watch: Stopwatch, outcome: Outcome, error: PortalError | None = None) -> None:
-        """Set what came of the question, cite the text there is, and save."""
+    def _finish(self, answer: Answer, asking: _Asking, outcome: Outcome, error: PortalError | None = None) -> None:
+        """Set what came of the question, cite the text there is, save, and end the audit event."""
+        watch = asking.watch
         if outcome is Outcome.ANSWERED and answer.text.strip(" .。\n") in {"", *NOT_FOUND.values()}:
             outcome, answer.text = Outcome.REFUSED, NOT_FOUND[answer.language]
         answer.outcome, answer.error = outcome, error
@@ -242,6 +269,7 @@ class AskService:
         with watch.step("save"):
             self._conversations.save_answer(_row(answer))
         watch.stop()
+        self._recorder.end(asking.act, answer, asking.collection_ids)
 
 
 def _checked(question: str) -> str:

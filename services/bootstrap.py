@@ -8,10 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from db.database import Database
+from services.accounts.accounts import Accounts
+from services.accounts.people import People
+from services.accounts.sso import SingleSignOn
 from services.ask import AskService
+from services.ask_audit import AskRecorder
+from services.audit.log import AuditLog
+from services.audit.trail import AuditTrail, open_audit
+from services.audit_replay import Replays
 from services.chat_model import ChatModel
 from services.documents.ingest import IngestQueue
 from services.documents.library import Library
+from services.documents.membership import Membership
 from services.documents.preview import Preview
 from services.engines.catalogue import Catalogue
 from services.engines.deployments import Deployments
@@ -47,9 +55,17 @@ class Services:
     preview: Preview
     ask: AskService
     preferences: Preferences
+    audit: AuditTrail
+    audit_log: AuditLog
+    replays: Replays
+    accounts: Accounts
+    sso: SingleSignOn
+    people: People
+    membership: Membership
 
     def start(self) -> None:
         """Begin the background work: engines adopted or started, ingestion resumed, slow imports made early."""
+        self.audit.recover()
         self.deployments.adopt()
         self._start_chat_engine()
         self.ingest.start()
@@ -63,6 +79,7 @@ class Services:
         self.retriever.close()
         self.embedder.close()
         self.vector_store.close()
+        self.audit.close()
         self.database.close()
 
     def _start_chat_engine(self) -> None:
@@ -97,7 +114,14 @@ def build(settings: Settings) -> Services:
     lexical = LexicalIndex(database)
     vector_store = VectorStore(database, settings, embedder)
     retriever = Retriever(database, embedder, lexical, vector_store, settings)
-    library = Library(database, settings, lexical, vector_store)
+    audit_database = open_audit(settings)
+    audit = AuditTrail(audit_database, settings)
+    accounts = Accounts(database, settings, audit)
+    membership = Membership(database, audit)
+    library = Library(database, settings, lexical, vector_store, membership=membership, audit=audit)
+    recorder = AskRecorder(audit, models)
+    audit_log = AuditLog(audit_database, audit, settings)
+    replays = Replays(database, audit_log, audit, retriever=retriever, deployments=deployments, models=models)
     return Services(
         settings=settings,
         database=database,
@@ -111,7 +135,14 @@ def build(settings: Settings) -> Services:
         retriever=retriever,
         library=library,
         ingest=IngestQueue(database, library, embedder, lexical, vector_store, settings),
-        preview=Preview(library, settings),
-        ask=AskService(database, retriever, chat_model, catalogue, settings),
+        preview=Preview(library, audit, settings),
+        ask=AskService(database, retriever, chat_model, catalogue, settings, membership=membership, recorder=recorder),
         preferences=Preferences(database),
+        audit=audit,
+        audit_log=audit_log,
+        replays=replays,
+        accounts=accounts,
+        sso=SingleSignOn(database, settings, audit, accounts.sessions),
+        people=People(database, accounts, audit),
+        membership=membership,
     )

@@ -39,7 +39,7 @@ def local_operations(settings: Settings, ownership: Ownership) -> Iterator[Run]:
         services.deployments.adopt()
         services.ingest.start()
         operations = Operations(services)
-        yield lambda name, **arguments: operations.run(name, arguments)
+        yield lambda name, /, **arguments: operations.run(name, arguments)
     finally:
         services.close(stop_engines=operations.started_engine)
         ownership.release()
@@ -86,7 +86,7 @@ def remote_operations(ownership: Ownership) -> Run:
         raise PortalError(N_("The portal is just starting or stopping."), hint=N_("Try again in a few seconds."))
     client = httpx.Client(base_url=door.url, headers={"Authorization": f"Bearer {door.token}"}, trust_env=False)
 
-    def run(name: str, **arguments: Any) -> dict:
+    def run(name: str, /, **arguments: Any) -> dict:
         try:
             response = client.post(f"/operator/{name}", json=arguments, timeout=OPERATION_TIMEOUT_S)
         except httpx.TransportError as error:

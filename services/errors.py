@@ -2,6 +2,8 @@
 
 PortalError                    message and hint, translatable; everything else that is raised is a bug
 ├── Denied                     the actor may not do this
+├── SignInRefused              wrong name or password, a closed account, or a link that is used up
+│   └── TooManyAttempts        wait before the next try
 ├── NotFound                   what was named does not exist (or is not the actor's to know of)
 ├── BadInput                   the request itself is wrong
 │   └── UnreadableFile         an uploaded file cannot be used
@@ -14,6 +16,8 @@ PortalError                    message and hint, translatable; everything else t
 │       ├── GarbageText        a text layer that is not language
 │       └── ReadingLimit       the parser ran over its memory, time or output limit
 ├── StorageFull                no room left on the disk
+├── AuditUnavailable           the act cannot be recorded, so it is not done
+│   └── AuditKeyMissing        the audit was made with a key that is not here
 ├── IndexMismatch              the index was made by another embedder
 ├── IndexInUse                 another process owns the vector index
 ├── ModelFilesError            model files missing, damaged or not to be had
@@ -61,6 +65,22 @@ class PortalError(Exception):
 
 class Denied(PortalError):
     """The actor may not do this."""
+
+
+class SignInRefused(PortalError):
+    """Wrong name or password, a closed account, or a link that is used up: which, is not said."""
+
+
+class TooManyAttempts(SignInRefused):
+    """Wait before the next try."""
+
+
+class AuditUnavailable(PortalError):
+    """The act cannot be recorded, so it is not done."""
+
+
+class AuditKeyMissing(AuditUnavailable):
+    """The audit was made with a key that is not here."""
 
 
 class NotFound(PortalError):

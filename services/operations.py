@@ -7,15 +7,21 @@ either way the actor is the console.
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from services.accounts.names import folded
+from services.audit.details import EngineDetail
+from services.audit.events import Action, Event
+from services.audit.filters import Filter
 from services.errors import BadInput, NotFound, PortalError
-from services.permissions import CONSOLE
+from services.permissions import CONSOLE, Role
 from services.translation import N_
 
 if TYPE_CHECKING:
     from db.tables import Document
+    from services.accounts.people import PersonView
     from services.bootstrap import Services
 
 ROLE = "chat"
@@ -35,6 +41,16 @@ class Operations:
             "engine_start": self.engine_start,
             "engine_stop": self.engine_stop,
             "engine_logs": self.engine_logs,
+            "users_add": self.users_add,
+            "users_list": self.users_list,
+            "users_disable": self.users_disable,
+            "users_enable": self.users_enable,
+            "users_unlock": self.users_unlock,
+            "users_reset": self.users_reset,
+            "audit_head": self.audit_head,
+            "audit_search": self.audit_search,
+            "audit_verify": self.audit_verify,
+            "audit_export": self.audit_export,
         }
 
     def run(self, name: str, arguments: dict) -> dict:
@@ -100,17 +116,88 @@ class Operations:
         return record | {"state": str(status.state), "error": status.error.to_record() if status.error else None}
 
     def engine_start(self, model_id: str, wait: bool = True) -> dict:
-        self._services.deployments.start(ROLE, model_id)
-        if wait:
-            self._services.deployments.wait_ready(ROLE, self._services.settings.engine_start_timeout_s)
+        with self._services.audit.act(CONSOLE, Action.ENGINE_START, ROLE, EngineDetail(model=model_id, role=ROLE)):
+            self._services.deployments.start(ROLE, model_id)
+            if wait:
+                self._services.deployments.wait_ready(ROLE, self._services.settings.engine_start_timeout_s)
         return self.engine_status()
 
     def engine_stop(self) -> dict:
-        self._services.deployments.stop(ROLE)
+        with self._services.audit.act(CONSOLE, Action.ENGINE_STOP, ROLE, EngineDetail(role=ROLE)):
+            self._services.deployments.stop(ROLE)
         return self.engine_status()
 
     def engine_logs(self, lines: int = 200) -> dict:
         return {"lines": self._services.deployments.log_tail(ROLE, lines)}
+
+    def users_add(self, name: str, roles: list[str]) -> dict:
+        """A new account, and the link with which the person sets a password."""
+        _id, token = self._services.people.invite(CONSOLE, name, _roles(roles))
+        return {"name": name, "roles": roles, "link": self._link(token)}
+
+    def users_list(self) -> dict:
+        return {"users": [_person(person) for person in self._services.people.list(CONSOLE)]}
+
+    def users_disable(self, name: str) -> dict:
+        self._services.people.disable(CONSOLE, self._person_id(name))
+        return {"name": name, "disabled": True}
+
+    def users_enable(self, name: str) -> dict:
+        self._services.people.enable(CONSOLE, self._person_id(name))
+        return {"name": name, "disabled": False}
+
+    def users_unlock(self, name: str) -> dict:
+        self._services.people.unlock(CONSOLE, self._person_id(name))
+        return {"name": name, "locked": False}
+
+    def users_reset(self, name: str) -> dict:
+        return {"name": name, "link": self._link(self._services.people.reset(CONSOLE, self._person_id(name)))}
+
+    def audit_head(self) -> dict:
+        """The end of the chain, to be kept elsewhere."""
+        return {"head": str(self._services.audit_log.head(CONSOLE) or "")}
+
+    def audit_verify(self, head: str = "") -> dict:
+        """head: one that was saved before."""
+        result = self._services.audit_log.verify(CONSOLE, head)
+        return {
+            "ok": result.ok,
+            "events": result.events,
+            "first_wrong": result.first_wrong,
+            "findings": [str(finding) for finding in result.findings],
+            "head": str(result.head or ""),
+            "seconds": round(result.seconds, 2),
+        }
+
+    def audit_search(self, limit: int = 50, before_id: int | None = None, **chosen: str | None) -> dict:
+        """chosen: since and until (dates, UTC), actor (name), action, outcome, text."""
+        log = self._services.audit_log
+        page = log.search(self._filter(**chosen), CONSOLE, before_id=before_id, limit=limit)
+        return {"events": [_event(event) for event in page.events], "next_before_id": page.next_before_id}
+
+    def audit_export(self, since: str | None = None, until: str | None = None) -> dict:
+        """Dates (UTC), both included."""
+        period = _period(since, until)
+        exported = self._services.audit_log.export(CONSOLE, *period)
+        return {"file": str(exported.path), "events": exported.events, "head": exported.head, "sha256": exported.sha256}
+
+    def _filter(self, *, since=None, until=None, actor=None, action=None, outcome=None, text=None) -> Filter:
+        begins, ends = _period(since, until)
+        ids = {name: id_ for id_, name in self._services.audit_log.actors(CONSOLE)}
+        if actor is not None and actor not in ids:
+            raise NotFound(N_("There is nobody named {name}."), name=actor)
+        found = ids[actor] if actor is not None else None
+        return Filter(since=begins, until=ends, actor=found, action=action, outcome=outcome, text=text or "")
+
+    def _person_id(self, name: str) -> str:
+        for person in self._services.people.list(CONSOLE):
+            if person.name == folded(name):
+                return person.id
+        raise NotFound(N_("There is nobody named {name}."), name=name)
+
+    def _link(self, token: str) -> str:
+        settings = self._services.settings
+        return f"{settings.public_url.rstrip('/') or f'http://{settings.host}:{settings.port}'}/auth/link/{token}"
 
     def _ensure_engine(self) -> None:
         settings = self._services.settings
@@ -139,6 +226,33 @@ def _files(paths: list[str]) -> list[Path]:
         else:
             raise BadInput(N_("There is no file {path}."), path=str(path))
     return found
+
+
+def _roles(names: list[str]) -> list[Role]:
+    """Raises BadInput for a name that is no role."""
+    known = [role for role in Role if role in names]
+    if len(known) != len(set(names)):
+        raise BadInput(N_("The roles are: {roles}."), roles=", ".join(Role))
+    return known
+
+
+def _period(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
+    """Days to moments: from the first midnight to the one after the last. Raises BadInput for what is no date."""
+    try:
+        first, last = (datetime.fromisoformat(day).replace(tzinfo=UTC) if day else None for day in (since, until))
+    except ValueError as error:
+        raise BadInput(N_("A day is written like 2026-11-22.")) from error
+    return first, last + timedelta(days=1) if last else None
+
+
+def _event(event: Event) -> dict:
+    return asdict(event) | {"at": event.at.isoformat()}
+
+
+def _person(person: PersonView) -> dict:
+    names = ("name", "full_name", "email", "method", "disabled", "locked")
+    seen = person.seen_at.isoformat() if person.seen_at else None
+    return {n: getattr(person, n) for n in names} | {"roles": sorted(person.roles), "last_used": seen}
 
 
 def _document(document: Document) -> dict:

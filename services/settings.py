@@ -20,6 +20,42 @@ class Settings(BaseSettings):
     language: Literal["zh", "en"] = Field("zh", description="Language of the interface until a person chooses.")
     offline: bool = Field(False, description="Do not look for a model hub; take models from wheels.")
 
+    public_url: str = Field(
+        "", description="Address people reach the portal by, e.g. https://zhiku.example; needed for single sign-on."
+    )
+    trusted_proxies: str = Field(
+        "", description="Addresses of proxies whose X-Forwarded-For and -Proto are believed, comma-separated."
+    )
+
+    password_min_length: int = Field(10, ge=8, description="Shortest password that can be set, characters.")
+    session_idle_minutes: int = Field(120, description="Minutes without use after which one has to sign in again.")
+    session_hours: int = Field(12, description="Hours after which one has to sign in again in any case.")
+    sign_in_lock_after: int = Field(
+        30, description="Wrong passwords in a row after which an administrator has to unlock the account."
+    )
+    link_hours: int = Field(72, description="Hours a one-time link for setting a password is good for.")
+
+    oidc_metadata_url: str = Field(
+        "", description="OpenID Connect discovery document of the company's sign-in; empty: no single sign-on."
+    )
+    oidc_client_id: str = Field("", description="Client id of the portal at the provider.")
+    oidc_client_secret: str = Field("", description="Client secret of the portal at the provider.")
+    oidc_name: str = Field("SSO", description="What the button for single sign-on calls the provider.")
+    oidc_groups_claim: str = Field("groups", description="Claim that lists a person's groups at the provider.")
+    oidc_roles: dict[str, list[str]] = Field(
+        {},
+        description='Roles by group, e-mail or e-mail domain, as JSON: {"group:it": ["user", "admin"], '
+        '"email:li@example.com": ["auditor"], "domain:example.com": ["user"]}.',
+    )
+
+    audit_text: Literal["full", "masked", "none"] = Field(
+        "masked", description="Questions and answers in the audit: full, masked (personal data replaced), or none."
+    )
+    audit_keep_days: int = Field(0, description="Days the audit is kept, whole sealed days; 0: for ever.")
+    audit_key_file: Path | None = Field(
+        None, description="File with a secret that the audit chain is keyed with; keep it outside PORTAL_HOME."
+    )
+
     hf_endpoint: str = Field("", description="Base URL of the Hugging Face hub or a mirror; empty: its own.")
     hf_token: str = Field("", description="Token for gated models on Hugging Face.")
     modelscope_endpoint: str = Field("", description="Base URL of ModelScope or a mirror; empty: its own.")
@@ -62,6 +98,15 @@ class Settings(BaseSettings):
     @property
     def database_path(self) -> Path:
         return self.home / "portal.sqlite3"
+
+    @property
+    def audit_path(self) -> Path:
+        return self.home / "audit.sqlite3"
+
+    @property
+    def exports_dir(self) -> Path:
+        """Exports of the audit that wait for their download."""
+        return self.home / "exports"
 
     @property
     def documents_dir(self) -> Path:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from db.database import Database
+from services.audit.trail import AuditTrail, open_audit
 from services.documents.ingest import IngestQueue
 from services.documents.library import Library
-from services.permissions import LOCAL_USER
+from services.documents.membership import Membership
+from services.permissions import CONSOLE
 from services.retrieval.lexical import LexicalIndex
 from services.retrieval.vector_store import VectorStore
 from services.settings import Settings
@@ -53,23 +55,25 @@ class Setup:
     embedder: FakeEmbedder
     lexical: LexicalIndex
     vector_store: VectorStore
+    audit: AuditTrail
+    membership: Membership
     library: Library
     queue: IngestQueue
     collection_id: int
 
     def add(self, source, title="x.pdf", **options):
-        return self.library.add(source, title, actor=LOCAL_USER, collection_id=self.collection_id, **options)
+        return self.library.add(source, title, actor=CONSOLE, collection_id=self.collection_id, **options)
 
     def ingest(self, source, title="x.pdf", **options):
         """Add, wait until it is askable or failed, and return the row."""
         document = self.add(source, title, **options)
         assert self.queue.wait_askable(document.id, 120)
-        return self.library.get(document.id, LOCAL_USER)
+        return self.library.get(document.id, CONSOLE)
 
     def texts(self, document_id: int) -> list[tuple[str, list, list]]:
         """(text, segments, heading path) of a document's chunks in order."""
         sql = "SELECT id FROM chunks WHERE document_id = ? ORDER BY ordinal"
-        chunks = [self.library.chunk(row[0], LOCAL_USER)[1] for row in self.rows(sql, document_id)]
+        chunks = [self.library.chunk(row[0], CONSOLE)[1] for row in self.rows(sql, document_id)]
         return [(chunk.text, chunk.segments, chunk.heading_path) for chunk in chunks]
 
     def rows(self, sql: str, *values) -> list:
@@ -92,6 +96,7 @@ class Setup:
     def close(self) -> None:
         self.queue.close()
         self.vector_store.close()
+        self.audit.close()
         self.database.close()
 
 
@@ -102,9 +107,12 @@ def set_up(home: Path, *, embedder: FakeEmbedder | None = None, start: bool = Tr
     embedder = embedder or FakeEmbedder()
     lexical = LexicalIndex(database)
     vector_store = VectorStore(database, chosen, embedder)
-    library = Library(database, chosen, lexical, vector_store)
+    audit = AuditTrail(open_audit(chosen), chosen)
+    membership = Membership(database, audit)
+    library = Library(database, chosen, lexical, vector_store, membership=membership, audit=audit)
     queue = IngestQueue(database, library, embedder, lexical, vector_store, chosen)
-    collection = library.ensure_collection("Tests", LOCAL_USER)
+    collection = library.ensure_collection("Tests", CONSOLE)
     if start:
         queue.start()
-    return Setup(chosen, database, embedder, lexical, vector_store, library, queue, collection.id)
+    parts = (lexical, vector_store, audit, membership, library, queue)
+    return Setup(chosen, database, embedder, *parts, collection.id)

@@ -1,4 +1,4 @@
-"""Stand-ins for what is slow or outside: the chat model, the models on disk, a launcher of the fake engine."""
+"""Stand-ins for what is slow or outside: the chat model, the models on disk, a launcher of the fake engine, time."""
 
 from __future__ import annotations
 
@@ -6,14 +6,65 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from argon2 import PasswordHasher
+
+from db.account_tables import Person
+from db.database import Database
+from services.accounts.passwords import Passwords
 from services.chat_model import ChatRequest
 from services.engines.launchers.base import LaunchPlan, LaunchRequest
 from services.errors import NotFound, PortalError
+from services.permissions import Actor, Role
 
 FAKE_ENGINE = Path(__file__).with_name("fake_engine.py")
 _TOKEN = re.compile(r"[一-鿿]|\w+|[^\w\s]")
+
+ANNA = Actor(id="anna", name="anna", roles=frozenset(Role))  # signed in, and may open every page
+USER = Actor(id="ulla", name="ulla", roles=frozenset({Role.USER}))
+ADMIN = Actor(id="adam", name="adam", roles=frozenset({Role.ADMIN}))
+AUDITOR = Actor(id="audrey", name="audrey", roles=frozenset({Role.AUDITOR}))
+NO_ROLE = Actor(id="nora", name="nora", roles=frozenset())
+PASSWORD = "horse battery staple"
+
+
+def add_people(database: Database, *actors: Actor, password_hash: str | None = None) -> None:
+    """Rows for actors, as if an administrator had invited them under their ids."""
+    with database.session(writing=True) as session:
+        for actor in actors:
+            roles = sorted(actor.roles)
+            session.add(
+                Person(id=actor.id, name=actor.name, roles=roles, password_hash=password_hash, created_by="test")
+            )
+
+
+class QuickPasswords(Passwords):
+    """Argon2id with hardly any work, and a count of how often it was asked."""
+
+    def __init__(self, min_length: int = 10) -> None:
+        super().__init__(min_length)
+        self._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        self._nobody = self._hasher.hash("nobody's password")
+        self.compared = 0
+
+    def matches(self, stored: str | None, password: str) -> bool:
+        self.compared += 1
+        return super().matches(stored, password)
+
+
+class FakeClock:
+    """A clock that stands still until it is put forward."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **by: float) -> None:
+        self.now += timedelta(**by)
 
 
 class FakeChatStream:

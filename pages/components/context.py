@@ -7,23 +7,26 @@ from typing import TYPE_CHECKING, cast
 
 import streamlit as st
 
-from services.permissions import LOCAL_USER, Actor, Permission, check
+from pages.components import browser
+from services.audit.events import Action
+from services.permissions import Actor, Permission
 from services.translation import LANGUAGES, Language, translate
 
 if TYPE_CHECKING:
     from services.bootstrap import Services
 
 LANGUAGE = "language"  # the key of session state, and the name of the preference
+PERSON = "person"  # whose session state this is
 
 
 class _Holder:
     """One per process: what server.py (or a test) built. It knows no user."""
 
     services: Services | None = None
-    identify: Callable[[], Actor | None] = staticmethod(lambda: LOCAL_USER)
+    identify: Callable[[], Actor | None] = staticmethod(lambda: None)
 
 
-def use(services: Services | None, identify: Callable[[], Actor | None] = lambda: LOCAL_USER) -> None:
+def use(services: Services | None, identify: Callable[[], Actor | None] = lambda: None) -> None:
     """Give the pages of this process their services. identify: who sits at the screen; None is nobody."""
     _Holder.services, _Holder.identify = services, staticmethod(identify)
 
@@ -38,17 +41,22 @@ def current_user() -> Actor | None:
     return _Holder.identify()
 
 
-def require(permission: Permission) -> Actor:
+def require(permission: Permission | None = None) -> Actor:
     """The guard at the head of every page: the person, if allowed in; otherwise the page ends here.
 
-    Pages can run without Home.py (a deep link on a cold server), so the guard cannot live there.
-    Raises Denied, which the shared wrapper draws.
+    permission: None lets in whoever is signed in. Pages can run without Home.py (a deep link on a cold server), so
+    the guard cannot live there. Raises Denied, which the shared wrapper draws.
     """
     user = current_user()
     if user is None:
         st.info(_("Please sign in to use the portal."), icon=":material/lock:")
+        browser.go_to("/auth/sign-in")
         st.stop()
-    check(user, permission)
+    if st.session_state.setdefault(PERSON, user.id) != user.id:
+        st.session_state.clear()  # the tab lived on while somebody else signed in
+        st.session_state[PERSON] = user.id
+    if permission is not None:
+        services().audit.require(user, permission, Action.PAGE, permission)
     return user
 
 

@@ -12,7 +12,7 @@ from pages.components.context import _, language, services
 from pages.components.formats import count, duration, size, when
 from pages.components.text import escape
 from services.errors import PasswordNeeded, PortalError
-from services.permissions import Actor, Permission
+from services.permissions import Actor
 from services.translation import N_, explain
 
 if TYPE_CHECKING:
@@ -22,17 +22,18 @@ DELETING = "delete-document"
 STEPS = {"read": N_("Reading"), "index": N_("Text index"), "embed": N_("Vectors"), "store": N_("Storing vectors")}
 
 
-def draw(document: Document, user: Actor) -> None:
+def draw(document: Document, user: Actor, *, editable: bool) -> None:
+    """editable: the person may delete it and try it again."""
     with st.container(border=True, gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown(f"**{escape(document.title)}**", width="stretch")
             _badge(document)
-            if user.may(Permission.EDIT_DOCUMENTS):
+            if editable:
                 _menu(document, user)
         st.caption(_facts(document))
         _progress(document)
         if document.error:
-            _failure(document, PortalError.from_record(document.error), user)
+            _failure(document, PortalError.from_record(document.error), user, editable)
         for note in document.notes:
             message, hint = explain(PortalError.from_record(note), language())
             st.caption(f":orange[:material/info:] {escape(f'{message} {hint}'.strip())}")
@@ -85,9 +86,9 @@ def _progress(document: Document) -> None:
         )
 
 
-def _failure(document: Document, error: PortalError, user: Actor) -> None:
+def _failure(document: Document, error: PortalError, user: Actor, editable: bool) -> None:
     st.markdown(f":red[:material/error:] {errors.in_words(error)}")
-    if not user.may(Permission.EDIT_DOCUMENTS) or document.state != "failed":
+    if not editable or document.state != "failed":
         return
     with errors.shown():
         if isinstance(error, PasswordNeeded):

@@ -35,10 +35,11 @@ def _list(user: Actor, collection_ids: Sequence[int] | None, was_busy: bool) -> 
     if not documents:
         st.info(_("Nothing here yet. Drop PDF or Word files above and press Add."), icon=":material/upload_file:")
         return
+    editable = {collection.id for collection in services().library.editable_collections(user)}
     chosen = _filtered(documents) if len(documents) >= FILTERED_FROM else documents
     page, pages = _page_of(len(chosen))
     for document in chosen[page * PER_PAGE : (page + 1) * PER_PAGE]:
-        document_card.draw(document, user)
+        document_card.draw(document, user, editable=document.collection_id in editable)
     if pages > 1:
         _pager(page, pages)
     if was_busy != any(d.state in IN_PROGRESS for d in documents):

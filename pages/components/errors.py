@@ -13,9 +13,10 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from pages.components import home_link
 from pages.components.context import _, language
 from pages.components.text import escape
-from services.errors import PortalError
+from services.errors import Denied, PortalError
 from services.translation import explain
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ def draw(error: Exception) -> bool:
     """Draw any uncaught failure; True tells Streamlit that this is done. A bug is logged under an id."""
     if isinstance(error, PortalError):
         show(error)
+        if isinstance(error, Denied):
+            home_link.draw()  # a screen that is not for this person has no frame
         return True
     incident = secrets.token_hex(4)
     log.error("Unexpected failure %s", incident, exc_info=error)

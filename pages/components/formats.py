@@ -9,6 +9,16 @@ import streamlit as st
 from pages.components.context import _, language
 
 MIB = 1 << 20
+# The first that is found in a User-Agent tells most: Edge calls itself Chrome too, and Chrome Safari.
+BROWSERS = {"Edg/": "Edge", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}
+SYSTEMS = {
+    "Android": "Android",
+    "iPhone": "iOS",
+    "iPad": "iOS",
+    "Windows": "Windows",
+    "Mac OS": "macOS",
+    "Linux": "Linux",
+}
 
 
 def when(moment: datetime) -> str:
@@ -17,6 +27,13 @@ def when(moment: datetime) -> str:
 
     locale = "zh_CN" if language() == "zh" else "en_GB"
     return format_datetime(moment, "short", tzinfo=get_timezone(st.context.timezone or "UTC"), locale=locale)
+
+
+def exactly(moment: datetime) -> str:
+    """A UTC time in the browser's time zone, to the second."""
+    from babel.dates import get_timezone
+
+    return moment.astimezone(get_timezone(st.context.timezone or "UTC")).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def size(size_bytes: int) -> str:
@@ -34,3 +51,10 @@ def duration(duration_ms: float) -> str:
     if duration_ms < 1000:
         return _("{n} ms", n=round(duration_ms))
     return _("{n} s", n=f"{duration_ms / 1000:.1f}")
+
+
+def browser(user_agent: str) -> str:
+    """A browser and its system in two words; what we do not know is said as it came."""
+    name = next((name for mark, name in BROWSERS.items() if mark in user_agent), "")
+    system = next((name for mark, name in SYSTEMS.items() if mark in user_agent), "")
+    return " · ".join(filter(None, (name, system))) or user_agent[:60] or "?"

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 _SHORTCODE = re.compile(r":(?=[A-Za-z0-9_+/-]+:)")  # :smile: and :material/…: are replaced after parsing
 _ARROWS = re.compile(r"([<>~-])(?=[->=])")  # so are "->" and "<=": a word joiner keeps them what they are
+_ADDRESS = re.compile(r"@(?=\w)")  # li@example.com becomes a link after parsing, too
 _WORD_JOINER = "\u2060"
 _BULLET = re.compile(r"^\\[-*] +", re.MULTILINE)
 _NUMBERED = re.compile(r"^(\d+)\\([.)]) +", re.MULTILINE)
@@ -17,6 +18,7 @@ _BOLD = re.compile(r"\\\*\\\*(?=\S)(.+?)(?<=\S)\\\*\\\*")
 def escape(text: str) -> str:
     """Markdown that shows the text literally: no markup, links, images, HTML, formulas or icons. Keeps line breaks."""
     text = _ARROWS.sub(r"\1" + _WORD_JOINER, _SHORTCODE.sub(":" + _WORD_JOINER, text))
+    text = _ADDRESS.sub("@" + _WORD_JOINER, text)
     lines = (_PUNCTUATION.sub(r"\\\1", line.strip()) for line in text.splitlines())
     return "  \n".join(lines)
 

@@ -37,9 +37,13 @@ class Outcomes:
 
 
 def draw(user: Actor, collections: Sequence[Collection]) -> None:
-    """Drop zone, collection, button; and what came of the last upload."""
+    """Drop zone, collection, button; and what came of the last upload.
+
+    collections: that the person may add to; without one the first upload makes one of their own.
+    """
     limit_mib = services().settings.upload_max_mib
-    names = {collection.id: collection.name for collection in collections}
+    own = _("Documents of {name}", name=user.name)
+    names = {collection.id: collection.name for collection in collections} or {None: own}
     st.html(STYLES / f"uploader.{language()}.css")
     with st.form("upload", clear_on_submit=True):
         files = st.file_uploader(
@@ -54,6 +58,7 @@ def draw(user: Actor, collections: Sequence[Collection]) -> None:
             )
             submitted = st.form_submit_button(_("Add"), type="primary", icon=":material/upload_file:")
     if submitted and files:
+        collection_id = collection_id or services().library.ensure_collection(own, user).id
         st.session_state[OUTCOMES] = _add(files, collection_id, user)
     _draw_outcomes(st.session_state.get(OUTCOMES))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -13,12 +13,16 @@ from sqlalchemy.exc import IntegrityError
 
 from db.database import Database
 from db.tables import Chunk, Collection, Document
+from services.audit.details import CollectionDetail, FileDetail
+from services.audit.events import Action
+from services.audit.trail import AuditTrail
 from services.documents.extract import unlock
 from services.documents.files import FileStore, Spooled, clean_title
+from services.documents.membership import Access, Member, Membership, add_members
 from services.documents.reading.refusals import password_needed
 from services.documents.rows import DELETING, EMBEDDING, FAILED, QUEUED, READY, forget_chunks, hold
 from services.errors import NotFound, PasswordNeeded
-from services.permissions import Actor, Permission, check
+from services.permissions import CONSOLE, Actor, Permission, check
 from services.settings import Settings
 from services.translation import N_
 
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Counts over all collections. embedded: chunks that have a vector."""
+    """Counts over the readable collections. embedded: chunks that have a vector."""
 
     documents: int
     chunks: int
@@ -44,9 +48,18 @@ class Library:
     """
 
     def __init__(
-        self, database: Database, settings: Settings, lexical: LexicalIndex, vector_store: VectorStore
+        self,
+        database: Database,
+        settings: Settings,
+        lexical: LexicalIndex,
+        vector_store: VectorStore,
+        *,
+        membership: Membership,
+        audit: AuditTrail,
     ) -> None:
         self._database = database
+        self._membership = membership
+        self._audit = audit
         self._settings = settings
         self._lexical = lexical
         self._vector_store = vector_store
@@ -56,55 +69,76 @@ class Library:
         self.on_change: Callable[[], None] = lambda: None
 
     def collections(self, actor: Actor) -> list[Collection]:
-        """All collections by name."""
-        check(actor, Permission.READ_DOCUMENTS)
+        """The collections that the actor may read, by name."""
+        return self._collections(self._membership.readable(actor))
+
+    def editable_collections(self, actor: Actor) -> list[Collection]:
+        """Those of them that the actor may add documents to, by name."""
+        return self._collections(self._membership.editable(actor))
+
+    def managed_collections(self, actor: Actor) -> list[Collection]:
+        """All collections, by name, for whoever decides on their members."""
+        check(actor, Permission.MANAGE_COLLECTIONS)
         with self._database.session() as session:
             return list(session.scalars(select(Collection).order_by(Collection.name)))
 
     def ensure_collection(self, name: str, actor: Actor) -> Collection:
-        """The collection of that name, made when it is missing."""
-        check(actor, Permission.EDIT_DOCUMENTS)
-        named = select(Collection).where(Collection.name == clean_title(name))
-        with self._placing, self._database.session() as session:
-            found = session.scalar(named)
-            if found is None:
-                found = Collection(name=clean_title(name), created_by=actor.id)
+        """The collection of that name among those the actor may read, made when it is missing.
+
+        Its first member is the actor as an editor; of what the console makes, everybody as readers.
+        """
+        self._audit.require(actor, Permission.EDIT_DOCUMENTS, Action.COLLECTION_CREATE, name)
+        name = clean_title(name)
+        readable = self._membership.readable(actor)
+        with self._placing, self._database.session(writing=True) as session:
+            found = session.scalar(select(Collection).where(Collection.name == name, Collection.id.in_(readable)))
+            if found is not None:
+                return found
+            with self._audit.act(actor, Action.COLLECTION_CREATE, target=name) as act:
+                found = Collection(name=name, created_by=actor.id)
                 session.add(found)
+                session.flush()
+                own = Member(Access.EDITOR, person_id=actor.id)
+                add_members(session, found.id, [Member(Access.READER) if actor == CONSOLE else own])
+                act.detail = CollectionDetail(collection_id=found.id, name=name)
             return found
 
     def list(self, actor: Actor, collection_ids: Iterable[int] | None = None) -> list[Document]:
-        """Documents of the collections (None: all), newest first."""
-        check(actor, Permission.READ_DOCUMENTS)
-        query = select(Document).where(Document.state != DELETING).order_by(Document.id.desc())
-        if collection_ids is not None:
-            query = query.where(Document.collection_id.in_(list(collection_ids)))
+        """Documents of the actor's collections, of those named (None: of all), newest first."""
+        readable = self._membership.readable(actor, None if collection_ids is None else list(collection_ids))
+        query = select(Document).where(Document.state != DELETING, Document.collection_id.in_(readable))
         with self._database.session() as session:
-            return list(session.scalars(query))
+            return list(session.scalars(query.order_by(Document.id.desc())))
 
     def get(self, document_id: int, actor: Actor) -> Document:
-        """Raises NotFound."""
-        check(actor, Permission.READ_DOCUMENTS)
+        """Raises NotFound, also for a document in somebody else's collection."""
+        readable = self._membership.readable(actor)
         with self._database.session() as session:
             document = session.get(Document, document_id)
-        if document is None or document.state == DELETING:
+        if document is None or document.state == DELETING or document.collection_id not in readable:
             raise NotFound(N_("This document no longer exists."), hint=N_("Reload the page."))
         return document
 
     def chunk(self, chunk_id: int, actor: Actor) -> tuple[Document, Chunk]:
-        """A chunk and its document. Raises NotFound."""
-        check(actor, Permission.READ_DOCUMENTS)
+        """A chunk and its document. Raises NotFound, also for one in somebody else's collection."""
+        readable = self._membership.readable(actor)
         with self._database.session() as session:
             chunk = session.get(Chunk, chunk_id)
-        if chunk is None:
+        if chunk is None or chunk.collection_id not in readable:
             raise NotFound(N_("This passage no longer exists: its document was deleted or read again."))
         return self.get(chunk.document_id, actor), chunk
 
     def statistics(self, actor: Actor) -> Statistics:
-        check(actor, Permission.READ_DOCUMENTS)
+        """Counts over the collections that the actor may read."""
+        readable = self._membership.readable(actor)
         with self._database.session() as session:
-            documents = session.scalar(select(func.count()).where(Document.state != DELETING))
+            documents = session.scalar(
+                select(func.count()).where(Document.state != DELETING, Document.collection_id.in_(readable))
+            )
             chunks, embedded = session.execute(
-                select(func.count(Chunk.id), func.count(Chunk.id).filter(Chunk.embedded))
+                select(func.count(Chunk.id), func.count(Chunk.id).filter(Chunk.embedded)).where(
+                    Chunk.collection_id.in_(readable)
+                )
             ).one()
         return Statistics(documents, chunks, embedded)
 
@@ -123,11 +157,13 @@ class Library:
         """Store a file and queue it for reading; the same bytes in the same collection give the document there is.
 
         A wrong password leaves the document `failed` with PasswordNeeded. A failed twin is tried again.
-        Raises EmptyFile, FileTooLarge, StorageFull, UnsupportedFormat, NotFound (collection).
+        Raises EmptyFile, FileTooLarge, StorageFull, UnsupportedFormat, NotFound (collection), Denied (a reader of it).
         """
-        check(actor, Permission.EDIT_DOCUMENTS)
-        with self._files.spool(source) as spooled:
-            document = self._place(spooled, clean_title(title), actor, collection_id, locked=password is not None)
+        self._membership.require_editor(actor, collection_id, Action.UPLOAD)
+        title = clean_title(title)
+        with self._audit.act(actor, Action.UPLOAD, target=title) as act, self._files.spool(source) as spooled:
+            document = self._place(spooled, title, actor, collection_id, locked=password is not None)
+            act.detail = _detail(document)
         if document.state == FAILED:
             try:
                 return self.retry(document.id, actor, password)
@@ -176,25 +212,25 @@ class Library:
         previews and later readings need no password; the password itself is stored nowhere. The SHA-256 stays
         that of the upload. Raises PasswordNeeded when the password is wrong, NotFound, StorageFull.
         """
-        check(actor, Permission.EDIT_DOCUMENTS)
-        document = self.get(document_id, actor)
+        document = self._editable(document_id, actor, Action.DOCUMENT_RETRY)
         if document.state != FAILED:
             return document
-        if password is not None:
-            self._unlock(document, password)
-        elif document.error and document.error["kind"] == PasswordNeeded.__name__:
-            raise password_needed()
-        with self._database.session() as session:
-            if row := hold(session, document_id, FAILED):
-                row.state = EMBEDDING if row.chunks_total else QUEUED
-                row.error = None
+        with self._audit.act(actor, Action.DOCUMENT_RETRY, target=document.title, detail=_detail(document)):
+            if password is not None:
+                self._unlock(document, password)
+            elif document.error and document.error["kind"] == PasswordNeeded.__name__:
+                raise password_needed()
+            with self._database.session() as session:
+                if row := hold(session, document_id, FAILED):
+                    row.state = EMBEDDING if row.chunks_total else QUEUED
+                    row.error = None
         self.on_change()
         return self.get(document_id, actor)
 
     def reindex(self, actor: Actor) -> int:
         """Throw all vectors away and have every chunk embedded again, by the present embedder; how many documents."""
-        check(actor, Permission.RUN_MODELS)
-        with self.vectors:
+        self._audit.require(actor, Permission.RUN_MODELS, Action.REINDEX)
+        with self._audit.act(actor, Action.REINDEX), self.vectors:
             self._vector_store.reset()
             with self._database.session() as session:
                 embedded = Document.state.in_((EMBEDDING, READY)) | (
@@ -214,16 +250,26 @@ class Library:
 
     def delete(self, document_id: int, actor: Actor) -> None:
         """Remove a document from rows, full-text index, vectors and disk, also while it is being read or embedded."""
-        check(actor, Permission.EDIT_DOCUMENTS)
-        self.get(document_id, actor)
+        document = self._editable(document_id, actor, Action.DELETE)
+        with self._audit.act(actor, Action.DELETE, target=document.title, detail=_detail(document)):
+            with self._database.session() as session:
+                document = session.get(Document, document_id)
+                if document is None:
+                    return
+                document.state = DELETING
+                session.flush()
+                forget_chunks(session, self._lexical, document_id)
+            self.finish_delete(document_id)
+
+    def _editable(self, document_id: int, actor: Actor, action: Action) -> Document:
+        """The document, if the actor is an editor of its collection. Raises NotFound, Denied."""
+        document = self.get(document_id, actor)
+        self._membership.require_editor(actor, document.collection_id, action)
+        return document
+
+    def _collections(self, ids: Sequence[int]) -> list[Collection]:
         with self._database.session() as session:
-            document = session.get(Document, document_id)
-            if document is None:
-                return
-            document.state = DELETING
-            session.flush()
-            forget_chunks(session, self._lexical, document_id)
-        self.finish_delete(document_id)
+            return list(session.scalars(select(Collection).where(Collection.id.in_(ids)).order_by(Collection.name)))
 
     def finish_delete(self, document_id: int) -> None:
         """The part of a deletion after its mark is committed: repeatable, also run for marks found at a restart."""
@@ -245,3 +291,13 @@ class Library:
             used = session.scalar(select(Document.id).where(Document.sha256 == sha256).limit(1))
         if used is None:
             self._files.original(sha256, format).unlink(missing_ok=True)
+
+
+def _detail(document: Document) -> FileDetail:
+    return FileDetail(
+        document_id=document.id,
+        title=document.title,
+        sha256=document.sha256,
+        size_bytes=document.size_bytes,
+        collection=str(document.collection_id),
+    )

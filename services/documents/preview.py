@@ -6,11 +6,16 @@ import hashlib
 import json
 import os
 import tempfile
+import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from db.tables import Chunk, Document
+from services.audit.details import FileDetail
+from services.audit.events import Action, EventOutcome
+from services.audit.trail import AuditTrail
 from services.documents import child
 from services.documents.files import MIB, storage_errors
 from services.documents.library import Library
@@ -20,6 +25,8 @@ from services.permissions import Actor
 from services.settings import Settings
 from services.translation import N_
 
+SAME_LOOK_S = 60
+LOOKS_KEPT = 10_000
 DRAWING_VERSION = 1  # raise it when pages are drawn differently: cached pictures are then not used
 
 
@@ -46,8 +53,9 @@ class PassageView:
 class Preview:
     """Pictures of pages are drawn in a limited child and kept on disk, at most settings.preview_cache_mib of them."""
 
-    def __init__(self, library: Library, settings: Settings) -> None:
-        self._library, self._settings = library, settings
+    def __init__(self, library: Library, audit: AuditTrail, settings: Settings) -> None:
+        self._library, self._audit, self._settings = library, audit, settings
+        self._looks: OrderedDict[tuple, float] = OrderedDict()  # by person, document, page: when it was last recorded
 
     def page_image(
         self, document: Document, page: int, quotes: Sequence[str], actor: Actor, width_px: int = 1100
@@ -59,6 +67,7 @@ class Preview:
         document = self._library.get(document.id, actor)
         if document.format != "pdf":
             raise BadInput(N_("Only PDF files have pages."))
+        self._record(actor, document, page)
         key = json.dumps([DRAWING_VERSION, document.sha256, document.id, page, list(quotes), width_px])
         cached = self._settings.previews_dir / f"{hashlib.sha256(key.encode()).hexdigest()}.png"
         if not cached.exists():
@@ -66,6 +75,17 @@ class Preview:
         else:
             os.utime(cached)
         return cached.read_bytes()
+
+    def _record(self, actor: Actor, document: Document, page: int | None) -> None:
+        """One event a look: a screen draws the same page again and again while it is open."""
+        look, now = (actor.id, document.id, page), time.monotonic()
+        if now - self._looks.get(look, -SAME_LOOK_S) < SAME_LOOK_S:
+            return
+        detail = FileDetail(document_id=document.id, title=document.title, sha256=document.sha256, page=page)
+        self._audit.record(actor, Action.PREVIEW, EventOutcome.SUCCEEDED, document.title, detail)
+        self._looks[look] = now
+        while len(self._looks) > LOOKS_KEPT:
+            self._looks.popitem(last=False)
 
     def _draw(self, path: Path, page: int, quotes: Sequence[str], width_px: int, target: Path) -> None:
         with storage_errors():
@@ -102,6 +122,7 @@ class Preview:
     def passage(self, chunk_id: int, actor: Actor, quotes: Sequence[str] = ()) -> PassageView:
         """A chunk by paragraphs, with the quotes marked. Raises NotFound."""
         document, chunk = self._library.chunk(chunk_id, actor)
+        self._record(actor, document, None)
         marked = [set(indexes) for indexes in find_quotes(list(chunk.text), list(quotes))]
         everything = set().union(*marked) if marked else set()
         return PassageView(document.id, document.title, chunk.heading_path, chunk.text, _paragraphs(chunk, everything))

@@ -53,6 +53,11 @@ class ModelStore:
             return False
         return all(_has_size(folder / name, listed["size"]) for name, listed in manifest["files"].items())
 
+    def file_sha256(self, model_id: str) -> str:
+        """Of the file that the model on this machine was made from; "" when it is not here."""
+        manifest = self._manifest(self.path(model_id))
+        return manifest["source_sha256"] if manifest else ""
+
     def verify(self, model_id: str, progress: Progress = silent) -> None:
         """Read every file again (about a second a gigabyte).
 

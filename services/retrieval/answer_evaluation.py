@@ -21,12 +21,16 @@ from typing import TYPE_CHECKING, Literal
 
 from db.database import Database
 from services.ask import Answer, AskService, Outcome
+from services.ask_audit import AskRecorder
+from services.audit.trail import AuditTrail, open_audit
+from services.documents.membership import Membership
 from services.permissions import CONSOLE
 from services.retrieval.evaluation import EvaluationIndex, RememberingEmbedder, in_fitted_half, read_passages
 
 if TYPE_CHECKING:
     from services.chat_model import ChatModel
     from services.engines.catalogue import Catalogue
+    from services.engines.models import ModelStore
     from services.retrieval.embedding import Embedder
     from services.settings import Settings
 
@@ -44,6 +48,7 @@ class Setup:
     embedder: Embedder
     chat_model: ChatModel
     catalogue: Catalogue
+    models: ModelStore
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,8 @@ def evaluate_answers(setup: Setup, passages_file: Path, questions_file: Path, pl
     embedder = RememberingEmbedder(setup.embedder, setup.settings.home / "eval")
     index = EvaluationIndex(setup.settings, embedder, read_passages(passages_file))
     database = Database.open(index.settings.database_path)
+    audit = AuditTrail(open_audit(index.settings), index.settings)
+    membership, recorder = Membership(database, audit), AskRecorder(audit, setup.models)
     try:
         wanted = plan.questions + plan.waiting * len(plan.budgets)
         samples = read_samples(questions_file, index.chunk_ids, plan.half, wanted)
@@ -142,7 +149,15 @@ def evaluate_answers(setup: Setup, passages_file: Path, questions_file: Path, pl
         runs, every = [], []
         for number, budget in enumerate(plan.budgets):
             settings = index.settings.model_copy(update={"evidence_tokens": budget})
-            ask = AskService(database, index.retriever, setup.chat_model, setup.catalogue, settings)
+            ask = AskService(
+                database,
+                index.retriever,
+                setup.chat_model,
+                setup.catalogue,
+                settings,
+                membership=membership,
+                recorder=recorder,
+            )
             fresh = samples[plan.questions :][number * plan.waiting :][: plan.waiting]
             waiting, _ = measure(ask, fresh, passage_ids)
             report, asked = measure(ask, samples[: plan.questions], passage_ids, concurrency=plan.concurrency)
@@ -151,6 +166,7 @@ def evaluate_answers(setup: Setup, passages_file: Path, questions_file: Path, pl
     finally:
         embedder.save()
         index.close()
+        audit.close()
         database.close()
     return {"half": plan.half, "runs": runs, "asked": every}
 

@@ -1,7 +1,8 @@
 """What the portal adds to the engine's own time to first token, at 1 and at 8 askers.
 
-The same messages, alternately through AskService and straight to the engine over plain HTTP; both find the prompt in
-the engine's prefix cache. The portal's time counts from question to first delta, retrieval apart.
+The same messages, alternately through AskService and straight to the engine over plain HTTP, each time after the
+engine has let go of the requests before; both find the prompt in the engine's prefix cache. The portal's time counts
+from question to first delta, retrieval apart.
 
     .venv/bin/python -m tests.benchmarks.ask_overhead      (starts the engine of PORTAL_HOME's model if none runs)
 """
@@ -24,7 +25,8 @@ from services.prompts import answer_messages
 from services.settings import Settings
 from tests.portal_process import ROOT
 
-ROUNDS = 12
+ROUNDS = 24
+SETTLE_S = 0.5  # after the last request is gone: threads of the engine spin for a moment longer
 QUESTIONS = [json.loads(line)["question"] for line in (ROOT / "samples/questions.jsonl").read_text().splitlines()][:8]
 
 
@@ -51,6 +53,19 @@ def straight_to_the_engine(services: Services, client: httpx.Client, messages: l
     raise RuntimeError("the engine gave no token")
 
 
+def settle(client: httpx.Client, base_url: str) -> None:
+    """Wait until the engine works on nothing."""
+    metrics_url = base_url.removesuffix("/v1") + "/metrics"
+    while _running(client.get(metrics_url).text):
+        time.sleep(0.05)
+    time.sleep(SETTLE_S)
+
+
+def _running(metrics: str) -> float:
+    """Requests the engine works on, from its Prometheus metrics."""
+    return sum(float(line.split()[-1]) for line in metrics.splitlines() if line.startswith("vllm:num_requests_running"))
+
+
 def messages_for(services: Services, question: str) -> list[dict]:
     """The very messages that the portal sends for the question."""
     settings = services.settings
@@ -67,23 +82,26 @@ def measure(services: Services, askers: int) -> dict:
     endpoint = services.deployments.endpoint("chat")
     client = httpx.Client(headers={"Authorization": f"Bearer {endpoint.api_key}"}, timeout=300, trust_env=False)
     messages = {question: messages_for(services, question) for question in QUESTIONS}
+    for question in QUESTIONS:  # into the prefix cache, for both
+        straight_to_the_engine(services, client, messages[question])
     portal, engine = [], []
     with ThreadPoolExecutor(askers) as pool:
-        for round_number in range(-1, ROUNDS):
+        for round_number in range(ROUNDS):
             batch = [QUESTIONS[(round_number + n) % len(QUESTIONS)] for n in range(askers)]
-            direct = list(pool.map(lambda q: straight_to_the_engine(services, client, messages[q]), batch))
-            asked = list(pool.map(lambda q: through_the_portal(services, q), batch))
-            if round_number >= 0:
-                engine += direct
-                portal += asked
+            settle(client, endpoint.base_url)
+            engine += pool.map(lambda q: straight_to_the_engine(services, client, messages[q]), batch)
+            settle(client, endpoint.base_url)
+            portal += pool.map(lambda q: through_the_portal(services, q), batch)
     retrieve = [timing["retrieve"] for timing in portal]
     without_retrieval = [timing["total"] - timing["retrieve"] for timing in portal]
-    steps = {name for timing in portal for name in timing if not name.startswith(("retrieve_", "total", "decode"))}
+    added = [asked - alone for asked, alone in zip(without_retrieval, engine, strict=True)]  # the same question each
+    steps = {name for timing in portal for name in timing if not name.startswith(("total", "decode"))}
     return {
         "askers": askers,
         "engine_alone_ttft_ms": round(statistics.median(engine), 1),
         "portal_ttft_without_retrieval_ms": round(statistics.median(without_retrieval), 1),
-        "added_ms": round(statistics.median(without_retrieval) - statistics.median(engine), 1),
+        "added_ms": round(statistics.median(added), 1),
+        "added_quartiles_ms": [round(quartile, 1) for quartile in statistics.quantiles(added)],
         "retrieval_ms": round(statistics.median(retrieve), 1),
         "steps_ms": {s: round(statistics.median([t.get(s, 0.0) for t in portal]), 2) for s in sorted(steps)},
     }

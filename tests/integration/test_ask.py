@@ -8,21 +8,23 @@ from dataclasses import dataclass, field
 import pytest
 
 from db.database import Database
-from db.tables import Collection
+from db.tables import Chunk, Collection, Document
 from services.ask import NOT_FOUND, AskService, Outcome
+from services.ask_audit import AskRecorder
+from services.audit.trail import AuditTrail, open_audit
+from services.documents.membership import Access, Member, Membership
 from services.engines.catalogue import Catalogue
 from services.errors import BadInput, Denied, EngineDied, EngineNotReady, IndexMismatch, NotFound
-from services.permissions import Actor, Role
+from services.permissions import CONSOLE, Actor, Role
 from services.retrieval.evaluation import EvaluationIndex, RememberingEmbedder
 from services.retrieval.evaluation import TestPassage as PassageOfTest
 from services.retrieval.retriever import Passage, Retrieval
 from services.settings import Settings
 from tests.documents_setup import FakeEmbedder
-from tests.fakes import FakeChatModel
+from tests.fakes import AUDITOR, FakeChatModel, add_people
 
-ANNA = Actor(id="anna", name="Anna", roles=frozenset({Role.USER}))
-BEN = Actor(id="ben", name="Ben", roles=frozenset({Role.USER}))
-AUDITOR = Actor(id="aud", name="Aud", roles=frozenset({Role.AUDITOR}))
+ANNA = Actor(id="anna", name="anna", roles=frozenset({Role.USER}))
+BEN = Actor(id="ben", name="ben", roles=frozenset({Role.USER}))
 MODEL = "qwen2.5-coder-0.5b-instruct"
 QUESTION = "How many days of annual leave do employees get?"
 TRUE = "Employees get 20 days of annual leave."
@@ -63,20 +65,63 @@ class ListedPassages:
 
 
 @pytest.fixture
-def database(tmp_path):
-    database = Database.open(tmp_path / "portal.sqlite3")
+def settings(tmp_path):
+    return Settings(home=tmp_path, refusal_threshold=0.5)
+
+
+@pytest.fixture
+def database(settings):
+    """Two collections that everybody may read; the listed passages are chunks of the first."""
+    database = Database.open(settings.database_path)
+    add_people(database, ANNA, BEN)
     with database.session() as session:
-        session.add_all([Collection(name=name, created_by="anna") for name in ("one", "two")])
+        session.add_all(
+            [Collection(id=number, name=name, created_by="anna") for number, name in ((1, "one"), (2, "two"))]
+        )
+        file = {"format": "pdf", "size_bytes": 1, "sha256": "0" * 64}
+        session.add(Document(id=1, collection_id=1, title="handbook.pdf", uploaded_by="anna", state="ready", **file))
+        session.flush()
+        place = {"segments": [[7, 0]], "tokens": 9, "ordinal": 0}
+        session.add(Chunk(id=1, document_id=1, collection_id=1, text=passage().text, **place))
     yield database
     database.close()
 
 
 @pytest.fixture
-def service(database, tmp_path):
+def audit(settings):
+    audit_database = open_audit(settings)
+    trail = AuditTrail(audit_database, settings)
+    yield trail
+    trail.close()
+    audit_database.close()
+
+
+@pytest.fixture
+def membership(database, audit):
+    membership = Membership(database, audit)
+    for collection_id in (1, 2):
+        membership.set_members(CONSOLE, collection_id, [Member(Access.READER)])
+    return membership
+
+
+class NoModels:
+    """Models of which no file is on the disk."""
+
+    def file_sha256(self, _model_id):
+        return ""
+
+
+@pytest.fixture
+def service(database, membership, audit, settings):
     def make(model=None, retriever=None):
-        settings = Settings(home=tmp_path, refusal_threshold=0.5)
         return AskService(
-            database, retriever or ListedPassages(), model or FakeChatModel(TRUE), Catalogue.load(), settings
+            database,
+            retriever or ListedPassages(),
+            model or FakeChatModel(TRUE),
+            Catalogue.load(),
+            settings,
+            membership=membership,
+            recorder=AskRecorder(audit, NoModels()),
         )
 
     return make
@@ -208,12 +253,29 @@ def test_a_follow_up_is_put_to_the_model_with_the_question_it_needs(service):
     assert model.requests[0].messages[-1]["content"].endswith(f"{QUESTION} And in the first year?")
 
 
-def test_only_wanted_and_existing_collections_are_searched(service):
+def test_only_wanted_and_readable_collections_are_searched(service, membership):
     retriever = ListedPassages()
     ask = service(retriever=retriever)
     ask.stream(QUESTION, actor=ANNA)
     ask.stream(QUESTION, actor=ANNA, collection_ids=[2, 99])
-    assert [collections for _, collections, _ in retriever.asked] == [[1, 2], [2]]
+    membership.set_members(CONSOLE, 2, [Member(Access.READER, person_id=BEN.id)])
+    ask.stream(QUESTION, actor=ANNA, collection_ids=[2])
+    ask.stream(QUESTION, actor=ANNA)
+    assert [collections for _, collections, _ in retriever.asked] == [[1, 2], [2], [], [1]]
+
+
+def test_a_passage_of_a_collection_that_was_closed_meanwhile_never_reaches_the_model(service, membership):
+    model, retriever = FakeChatModel(TRUE), ListedPassages()
+    found = retriever.retrieve
+
+    def close_and_retrieve(*arguments, **options):
+        membership.set_members(CONSOLE, 1, [])
+        return found(*arguments, **options)
+
+    retriever.retrieve = close_and_retrieve
+    answer = service(model, retriever).stream(QUESTION, actor=ANNA)
+    assert (read(answer), answer.outcome, answer.passages) == (NOT_FOUND["en"], Outcome.REFUSED, [])
+    assert model.requests == []
 
 
 def test_regenerate_replaces_the_last_answer(service):
@@ -314,7 +376,7 @@ def test_nothing_in_an_export_is_html_or_markdown_of_others(service):
     assert "\\*\\*now\\*\\*" in text
 
 
-def test_with_the_real_retriever_the_right_passage_is_cited(tmp_path):
+def test_with_the_real_retriever_the_right_passage_is_cited(tmp_path, audit):
     texts = {
         "leave": "Every employee gets 20 days of annual leave. It is booked early.",
         "travel": "Hotels are paid up to 120 euros a night. Taxi receipts are needed.",
@@ -324,7 +386,18 @@ def test_with_the_real_retriever_the_right_passage_is_cited(tmp_path):
     passages = [PassageOfTest(pid, f"{pid}.docx", text) for pid, text in texts.items()]
     index = EvaluationIndex(settings, RememberingEmbedder(FakeEmbedder(), tmp_path), passages)
     database = Database.open(index.settings.database_path)
-    ask = AskService(database, index.retriever, FakeChatModel(TRUE), Catalogue.load(), settings)
+    membership = Membership(database, audit)
+    for collection_id in index.collections.values():
+        membership.set_members(CONSOLE, collection_id, [Member(Access.READER)])
+    ask = AskService(
+        database,
+        index.retriever,
+        FakeChatModel(TRUE),
+        Catalogue.load(),
+        settings,
+        membership=membership,
+        recorder=AskRecorder(audit, NoModels()),
+    )
     answer = ask.stream(QUESTION, actor=ANNA)
     read(answer)
     assert [(c.document, c.place, c.quote) for c in answer.citations] == [

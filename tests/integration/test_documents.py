@@ -15,7 +15,7 @@ import pytest
 from services.documents import child
 from services.documents.preview import Preview
 from services.errors import BadInput, NotFound, PasswordNeeded, PortalError, ReadingLimit, UnsupportedFormat
-from services.permissions import LOCAL_USER
+from services.permissions import CONSOLE
 from tests.documents_setup import EVAL_DIR, set_up
 
 DOCUMENTS = EVAL_DIR / "documents"
@@ -76,14 +76,17 @@ def test_each_file_is_read_or_refused_as_expected(library, row):
 def test_a_password_opens_a_protected_file_and_is_asked_again_when_wrong(library, row):
     document = library.ingest(DOCUMENTS / row["file"], row["file"])
     with pytest.raises(PasswordNeeded):
-        library.library.retry(document.id, LOCAL_USER)
+        library.library.retry(document.id, CONSOLE)
     with pytest.raises(PasswordNeeded):
-        library.library.retry(document.id, LOCAL_USER, "wrong")
-    library.library.retry(document.id, LOCAL_USER, row["password"].strip("'"))
+        library.library.retry(document.id, CONSOLE, "wrong")
+    library.library.retry(document.id, CONSOLE, row["password"].strip("'"))
     assert library.queue.wait_askable(document.id, 60)
     assert library.texts(document.id)
     if document.format == "pdf":
-        assert Preview(library.library, library.settings).page_image(document, 1, [], LOCAL_USER)[1:4] == b"PNG"
+        assert (
+            Preview(library.library, library.audit, library.settings).page_image(document, 1, [], CONSOLE)[1:4]
+            == b"PNG"
+        )
 
 
 def test_a_password_can_come_with_the_upload(tmp_path):
@@ -91,7 +94,7 @@ def test_a_password_can_come_with_the_upload(tmp_path):
     path = DOCUMENTS / "pypdf__libreoffice-writer-password.pdf"
     assert setup.ingest(path, password="wrong").error["kind"] == "PasswordNeeded"
     assert setup.ingest(path, password="openpassword").error is None
-    setup.library.delete(setup.library.list(LOCAL_USER)[0].id, LOCAL_USER)
+    setup.library.delete(setup.library.list(CONSOLE)[0].id, CONSOLE)
     assert setup.files() == []
     setup.close()
 
@@ -168,15 +171,15 @@ def test_a_reader_over_its_limit_costs_only_its_file(tmp_path, limits, reason):
 
 def test_a_page_is_drawn_with_the_quote_marked(library):
     _, document = outcome(library, DOCUMENTS / "docling__multi_page.pdf")
-    preview = Preview(library.library, library.settings)
-    plain = preview.page_image(document, 1, [], LOCAL_USER)
+    preview = Preview(library.library, library.audit, library.settings)
+    plain = preview.page_image(document, 1, [], CONSOLE)
     quote = "The concept of the word processor predates modern computers and has evolved through several milestones"
-    marked = preview.page_image(document, 1, [quote], LOCAL_USER)
+    marked = preview.page_image(document, 1, [quote], CONSOLE)
     assert plain[1:4] == b"PNG"
     assert yellow(marked) > 5000 > 10 >= yellow(plain)
-    assert preview.page_image(document, 1, [quote], LOCAL_USER) == marked
+    assert preview.page_image(document, 1, [quote], CONSOLE) == marked
     with pytest.raises(NotFound):
-        preview.page_image(document, 6, [], LOCAL_USER)
+        preview.page_image(document, 6, [], CONSOLE)
 
 
 def yellow(png: bytes) -> int:
@@ -190,17 +193,17 @@ def yellow(png: bytes) -> int:
 
 def test_a_page_with_a_monstrous_picture_cannot_harm_the_portal(library):
     _, document = outcome(library, DOCUMENTS / "ocr__hugemono.pdf")
-    preview = Preview(library.library, library.settings)
+    preview = Preview(library.library, library.audit, library.settings)
     with contextlib.suppress(ReadingLimit):
-        assert preview.page_image(document, 1, [], LOCAL_USER)[1:4] == b"PNG"
+        assert preview.page_image(document, 1, [], CONSOLE)[1:4] == b"PNG"
 
 
 def test_cached_pages_stay_within_their_room(tmp_path):
     setup = set_up(tmp_path, preview_cache_mib=0)
     document = setup.ingest(DOCUMENTS / "docling__multi_page.pdf")
-    preview = Preview(setup.library, setup.settings)
+    preview = Preview(setup.library, setup.audit, setup.settings)
     for page in (1, 2, 3):
-        preview.page_image(document, page, [], LOCAL_USER, width_px=200)
+        preview.page_image(document, page, [], CONSOLE, width_px=200)
     assert len(list(setup.settings.previews_dir.iterdir())) == 1
     setup.close()
 
@@ -208,14 +211,14 @@ def test_cached_pages_stay_within_their_room(tmp_path):
 def test_a_word_passage_shows_its_paragraphs_with_the_quote_marked(library):
     _, document = outcome(library, DOCUMENTS / "tika__014760.docx")
     chunk_id = library.rows("SELECT id FROM chunks WHERE document_id = ? AND ordinal = 3", document.id)[0][0]
-    preview = Preview(library.library, library.settings)
-    text = preview.passage(chunk_id, LOCAL_USER).text
+    preview = Preview(library.library, library.audit, library.settings)
+    text = preview.passage(chunk_id, CONSOLE).text
     quote = text[20:80].upper().replace(" ", "\n")
-    paragraphs = preview.passage(chunk_id, LOCAL_USER, [quote]).paragraphs
+    paragraphs = preview.passage(chunk_id, CONSOLE, [quote]).paragraphs
     shown = "".join(p.text[start:end] for p in paragraphs for start, end in p.marked)
     assert "".join(shown.split()) == "".join(text[20:80].split())
     with pytest.raises(BadInput):
-        preview.page_image(document, 1, [], LOCAL_USER)
+        preview.page_image(document, 1, [], CONSOLE)
 
 
 def test_a_legacy_word_file_is_refused_with_the_way_out(library):

@@ -15,7 +15,7 @@ import pytest
 
 from services.documents import child
 from services.errors import Denied, EmptyFile, FileTooLarge, NotFound, StorageFull, UnsupportedFormat
-from services.permissions import LOCAL_USER, Actor, Role
+from services.permissions import CONSOLE, Actor, Role
 from tests.documents_setup import EVAL_DIR, FakeEmbedder, set_up
 
 DOCUMENTS = EVAL_DIR / "documents"
@@ -57,7 +57,7 @@ def test_a_document_is_askable_before_it_is_embedded_and_then_complete(tmp_path)
     assert document.title == "Word processors.pdf"
     assert setup.lexical.search("typewriter", [setup.collection_id], 5)
     assert setup.queue.wait_idle(60)
-    document = setup.library.get(document.id, LOCAL_USER)
+    document = setup.library.get(document.id, CONSOLE)
     assert (document.state, document.chunks_done, document.pages_done) == ("ready", document.chunks_total, 5)
     assert len(set(setup.counts().values())) == 1
     assert set(document.timings_ms) >= {"read", "index", "embed", "store"}
@@ -77,15 +77,13 @@ def test_the_same_file_twice_costs_nothing(setup):
 
 def test_a_file_in_two_collections_is_kept_until_both_are_gone(setup):
     first = setup.ingest(MULTI_PAGE)
-    other = setup.library.ensure_collection("Other", LOCAL_USER)
-    second = setup.library.add(MULTI_PAGE, "x.pdf", actor=LOCAL_USER, collection_id=other.id)
+    other = setup.library.ensure_collection("Other", CONSOLE)
+    second = setup.library.add(MULTI_PAGE, "x.pdf", actor=CONSOLE, collection_id=other.id)
     assert setup.queue.wait_idle(60)
-    setup.library.delete(first.id, LOCAL_USER)
+    setup.library.delete(first.id, CONSOLE)
     assert setup.library.file_path(second).exists()
-    assert set(setup.counts().values()) == {
-        second.chunks_total or setup.library.get(second.id, LOCAL_USER).chunks_total
-    }
-    setup.library.delete(second.id, LOCAL_USER)
+    assert set(setup.counts().values()) == {second.chunks_total or setup.library.get(second.id, CONSOLE).chunks_total}
+    setup.library.delete(second.id, CONSOLE)
     assert set(setup.counts().values()) == {0}
     assert setup.files() == []
 
@@ -100,7 +98,7 @@ def test_what_is_no_document_is_refused_and_leaves_nothing(setup, content, refus
         setup.add(io.BytesIO(content))
     assert refused.value.hint
     assert setup.files() == []
-    assert setup.library.list(LOCAL_USER) == []
+    assert setup.library.list(CONSOLE) == []
 
 
 def test_a_600_mb_file_is_refused_from_disk_and_from_a_stream(setup, tmp_path):
@@ -172,7 +170,7 @@ def test_two_hundred_files_at_once(setup):
     for number in range(200):
         setup.add(word_file(paragraphs(f"Rule number {number} of the house.")), f"{number}.docx")
     assert setup.queue.wait_idle(280)
-    assert {document.state for document in setup.library.list(LOCAL_USER)} == {"ready"}
+    assert {document.state for document in setup.library.list(CONSOLE)} == {"ready"}
     assert set(setup.counts().values()) == {200}
 
 
@@ -191,21 +189,21 @@ def test_two_people_adding_the_same_file_get_one_document(setup):
     assert setup.queue.wait_idle(60)
     assert len(ids) == 4
     assert len(set(ids)) == 1
-    assert len(setup.library.list(LOCAL_USER)) == 1
+    assert len(setup.library.list(CONSOLE)) == 1
 
 
 @pytest.mark.parametrize("stage", ["reading", "embedding"])
 def test_deleting_during_ingestion_leaves_nothing(tmp_path, stage):
     setup = set_up(tmp_path, embedder=FakeEmbedder(seconds_per_text=0.05))
     document = setup.add(MANUAL)
-    wait_until(lambda: setup.library.get(document.id, LOCAL_USER).state == stage)
-    setup.library.delete(document.id, LOCAL_USER)
+    wait_until(lambda: setup.library.get(document.id, CONSOLE).state == stage)
+    setup.library.delete(document.id, CONSOLE)
     assert setup.queue.wait_idle(60)
     setup.queue.close()
     assert set(setup.counts().values()) == {0}
     assert setup.files() == []
     with pytest.raises(NotFound):
-        setup.library.get(document.id, LOCAL_USER)
+        setup.library.get(document.id, CONSOLE)
     setup.close()
 
 
@@ -213,8 +211,8 @@ def test_a_small_document_does_not_wait_for_a_long_one(tmp_path):
     setup = set_up(tmp_path, embedder=FakeEmbedder(seconds_per_text=0.03))
     long = setup.ingest(MANUAL)
     small = setup.ingest(word_file(paragraphs("Vacation is 25 days.")), "small.docx")
-    wait_until(lambda: setup.library.get(small.id, LOCAL_USER).state == "ready")
-    assert setup.library.get(long.id, LOCAL_USER).state == "embedding"
+    wait_until(lambda: setup.library.get(small.id, CONSOLE).state == "ready")
+    assert setup.library.get(long.id, CONSOLE).state == "embedding"
     setup.close()
 
 
@@ -226,12 +224,12 @@ def test_no_room_refuses_uploads_and_fails_reading_until_there_is_room(tmp_path)
     with pytest.raises(StorageFull):
         full.add(MANUAL)
     assert full.queue.wait_idle(30)
-    assert full.library.get(document.id, LOCAL_USER).error["kind"] == "StorageFull"
+    assert full.library.get(document.id, CONSOLE).error["kind"] == "StorageFull"
     full.close()
     roomy = set_up(tmp_path)
-    roomy.library.retry(document.id, LOCAL_USER)
+    roomy.library.retry(document.id, CONSOLE)
     assert roomy.queue.wait_idle(60)
-    assert roomy.library.get(document.id, LOCAL_USER).state == "ready"
+    assert roomy.library.get(document.id, CONSOLE).state == "ready"
     roomy.close()
 
 
@@ -239,7 +237,7 @@ ON_A_SMALL_DISK = """
 import sys, errno
 from pathlib import Path
 from services.errors import StorageFull
-from services.permissions import LOCAL_USER
+from services.permissions import CONSOLE
 from tests.documents_setup import set_up
 home, source = Path(sys.argv[1]), Path(sys.argv[2])
 setup = set_up(home, start=False, disk_reserve_mib=0)
@@ -249,9 +247,9 @@ try:
         (home / "copy.tmp").write_bytes(content + b"%" * number)
         setup.add(home / "copy.tmp")
 except StorageFull as error:
-    print("full", len(setup.library.list(LOCAL_USER)), len(setup.files()))
+    print("full", len(setup.library.list(CONSOLE)), len(setup.files()))
 except OSError as error:
-    print("full", len(setup.library.list(LOCAL_USER)), len(setup.files())) if error.errno == errno.ENOSPC else None
+    print("full", len(setup.library.list(CONSOLE)), len(setup.files())) if error.errno == errno.ENOSPC else None
 """
 
 
@@ -298,7 +296,7 @@ def test_a_killed_portal_goes_on_where_it_was(tmp_path, stage):
     embedded_before = setup.rows("SELECT count(*) FROM chunks WHERE embedded")[0][0]
     setup.queue.start()
     assert setup.queue.wait_idle(120)
-    documents = setup.library.list(LOCAL_USER)
+    documents = setup.library.list(CONSOLE)
     assert {document.state for document in documents} == {"ready"}
     counts = setup.counts()
     assert set(counts.values()) == {sum(document.chunks_total for document in documents)}
@@ -319,7 +317,7 @@ def test_a_deletion_that_was_interrupted_is_finished_at_the_next_start(tmp_path)
     setup.queue.close()
     with setup.database.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE documents SET state = 'deleting'")
-    assert setup.library.list(LOCAL_USER) == []
+    assert setup.library.list(CONSOLE) == []
     setup.close()
     again = set_up(tmp_path)
     wait_until(lambda: not again.rows("SELECT id FROM documents"))
@@ -357,8 +355,8 @@ def test_reindex_embeds_every_document_again(setup):
     document = setup.add(word_file(paragraphs("Annual leave is 12 days.")), "a.docx")
     assert setup.queue.wait_idle(60)
     first = list(setup.embedder.texts)
-    assert setup.library.reindex(LOCAL_USER) == 1
+    assert setup.library.reindex(CONSOLE) == 1
     assert setup.queue.wait_idle(60)
     assert setup.embedder.texts == first * 2
-    assert setup.library.get(document.id, LOCAL_USER).state == "ready"
+    assert setup.library.get(document.id, CONSOLE).state == "ready"
     assert setup.vector_store.count() == len(first)

@@ -12,11 +12,12 @@ from streamlit.runtime.scriptrunner import ScriptRunner
 from streamlit.testing.v1 import AppTest
 
 from pages.components import context, errors
-from services.permissions import LOCAL_USER, Actor
+from services.permissions import Actor
+from tests.fakes import ANNA
 from tests.ui.fakes import fake_services
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("Home.py", "pages/ask_docs.py", "pages/documents.py")
+PAGES = ("Home.py", *sorted(f"pages/{path.name}" for path in ROOT.glob("pages/[a-z]*.py")))
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +31,7 @@ def services(tmp_path: Path) -> Iterator[SimpleNamespace]:
     built = fake_services(tmp_path)
     yield built
     context.use(None)
+    built.audit.close()
     built.database.close()
 
 
@@ -37,7 +39,7 @@ def services(tmp_path: Path) -> Iterator[SimpleNamespace]:
 def opened(services: SimpleNamespace) -> Callable[..., AppTest]:
     """opened(page, actor=…, locale=…, **query): the page as it looks after its first run."""
 
-    def open_page(page: str, *, actor: Actor | None = LOCAL_USER, locale: str = "en-US", **query: str) -> AppTest:
+    def open_page(page: str, *, actor: Actor | None = ANNA, locale: str = "en-US", **query: str) -> AppTest:
         context.use(services, lambda: actor)
         test = AppTest.from_file(str(ROOT / "Home.py"), default_timeout=30)
         test.context["locale"] = locale
@@ -53,6 +55,7 @@ def text_of(test: AppTest) -> str:
     """All words on the screen, sidebar and dialog included; widgets by their labels."""
     words: list[str] = []
     for element in test._tree:  # AppTest names main and sidebar, but not the dialog
-        words += [str(getattr(element, name, "") or "") for name in ("value", "label", "body")]
+        found = [getattr(element, name, None) for name in ("value", "label", "body")]
+        words += [str(one) for one in found if one is not None]
         words.append(str(getattr(getattr(element, "proto", None), "text", "")))
     return "\n".join(words)

@@ -1,4 +1,4 @@
-"""Stand-ins for the services behind the screens: in memory, no engine, no index; preferences are real."""
+"""Stand-ins for the services behind the screens: no engine, no index. Accounts, members, audit, preferences are real."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ from PIL import Image, ImageDraw
 
 from db.database import Database
 from db.tables import Collection, Conversation, Document
+from services.accounts.accounts import Accounts
+from services.accounts.people import People
+from services.accounts.sso import SingleSignOn
 from services.ask import Answer, Outcome
+from services.audit.log import AuditLog
+from services.audit.trail import AuditTrail, open_audit
 from services.conversations import StoredPassage, Turn
 from services.documents.library import Statistics
+from services.documents.membership import Membership
 from services.documents.preview import Paragraph, PassageView
 from services.engines.states import EngineState, EngineStatus
 from services.errors import EngineStartFailed, NotFound, PortalError
@@ -23,6 +29,7 @@ from services.permissions import Actor
 from services.preferences import Preferences
 from services.retrieval.citations import Citation
 from services.settings import Settings
+from tests.fakes import ADMIN, ANNA, AUDITOR, NO_ROLE, USER, QuickPasswords, add_people
 
 NOON = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
 
@@ -56,7 +63,7 @@ def document(id_: int, **changes) -> Document:
         "title": f"handbook-{id_}.pdf",
         "format": "pdf",
         "size_bytes": 1_400_000,
-        "uploaded_by": "local",
+        "uploaded_by": "anna",
         "uploaded_at": NOON,
         "state": "ready",
         "pages_done": 251,
@@ -128,15 +135,23 @@ class FakeDeployments:
 class FakeLibrary:
     documents: list[Document] = field(default_factory=list)
     names: list[str] = field(default_factory=lambda: ["Handbook"])
+    read_only: bool = False  # nobody is an editor of anything
     refuse: dict[str, PortalError] = field(default_factory=dict)  # by title, on add and retry
     deleted: list[int] = field(default_factory=list)
     retried: list[tuple[int, str | None]] = field(default_factory=list)
 
     def collections(self, actor: Actor) -> list[Collection]:
-        return [Collection(id=number, name=name, created_by="local") for number, name in enumerate(self.names, 1)]
+        return [Collection(id=number, name=name, created_by="anna") for number, name in enumerate(self.names, 1)]
 
-    def ensure_collection(self, name: str, actor: Actor) -> None:
+    def editable_collections(self, actor: Actor) -> list[Collection]:
+        return [] if self.read_only else self.collections(actor)
+
+    def managed_collections(self, actor: Actor) -> list[Collection]:
+        return self.collections(actor)
+
+    def ensure_collection(self, name: str, actor: Actor) -> Collection:
         self.names.append(name)
+        return self.collections(actor)[-1]
 
     def list(self, actor: Actor, collection_ids=None) -> list[Document]:
         return [d for d in self.documents if collection_ids is None or d.collection_id in collection_ids]
@@ -244,9 +259,13 @@ class FakeAsk:
 
 
 def fake_services(home: Path, **parts) -> SimpleNamespace:
-    """What services() returns; parts replace single services."""
+    """What services() returns, with the people of tests/fakes.py; parts replace single services."""
     settings = Settings(home=home, language="en")
     database = Database.open(settings.database_path)
+    add_people(database, ANNA, USER, ADMIN, AUDITOR, NO_ROLE)
+    audit_database = open_audit(settings)
+    audit = AuditTrail(audit_database, settings)
+    accounts = Accounts(database, settings, audit, passwords=QuickPasswords())
     return SimpleNamespace(
         **{
             "settings": settings,
@@ -256,6 +275,12 @@ def fake_services(home: Path, **parts) -> SimpleNamespace:
             "preview": FakePreview(),
             "ask": FakeAsk(),
             "preferences": Preferences(database),
+            "audit": audit,
+            "audit_log": AuditLog(audit_database, audit, settings),
+            "accounts": accounts,
+            "sso": SingleSignOn(database, settings, audit, accounts.sessions),
+            "people": People(database, accounts, audit),
+            "membership": Membership(database, audit),
         }
         | parts
     )

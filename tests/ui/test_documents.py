@@ -28,13 +28,25 @@ def test_an_empty_collection_says_what_to_do(opened) -> None:
     assert "Drop PDF or Word files" in text_of(opened(PAGE))
 
 
-def test_without_a_collection_one_has_to_be_made(opened, services) -> None:
+def test_without_a_collection_the_first_upload_makes_one_of_ones_own(opened, services) -> None:
     services.library.names = []
+    test = upload(opened(PAGE), "a.pdf")
+    assert services.library.names == ["Documents of anna"]
+    assert "Added: 1." in test.success[0].value
+
+
+def test_a_new_collection_is_made_by_its_name(opened, services) -> None:
     test = opened(PAGE)
-    assert "Create a collection first" in text_of(test)
-    test.text_input[0].set_value("Handbook")
+    next(i for i in test.text_input if i.label == "Name of the collection").set_value("Safety")
     next(button for button in test.button if button.label == "Create").click().run()
-    assert services.library.names == ["Handbook"]
+    assert services.library.names == ["Handbook", "Safety"]
+
+
+def test_a_reader_finds_nothing_to_delete_or_to_try_again(opened, services) -> None:
+    services.library.documents = [document(1), failed(2, CorruptFile("The file is damaged."))]
+    services.library.read_only = True
+    shown = {button.key or button.label for button in opened(PAGE).button}
+    assert not shown & {"delete-1", "retry-2"}
 
 
 @pytest.mark.parametrize(

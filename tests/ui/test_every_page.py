@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from services.permissions import Actor, Role
+from pages.components import frame
 from services.translation import translate
+from tests.fakes import ADMIN, AUDITOR, NO_ROLE, USER
 from tests.ui.conftest import PAGES, text_of
 from tests.ui.fakes import document, engine_status, failed_engine, turn
 
@@ -13,7 +14,11 @@ TITLES = {
     "Home.py": "Ask what your company knows",
     "pages/ask_docs.py": "Ask Docs",
     "pages/documents.py": "Documents",
+    "pages/people.py": "People",
+    "pages/audit.py": "Audit",
+    "pages/account.py": "My account",
 }
+PERMISSIONS = {file: permission for file, _title, _icon, permission in frame.PAGES}
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -47,12 +52,24 @@ def test_a_signed_out_visitor_sees_nothing(opened, services, page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_person_without_the_right_role_sees_nothing(opened, services, page: str) -> None:
+@pytest.mark.parametrize("actor", [USER, ADMIN, AUDITOR, NO_ROLE], ids=lambda actor: actor.name)
+def test_a_page_opens_for_the_roles_that_may_and_shows_others_nothing(opened, services, page: str, actor) -> None:
     services.library.documents = [document(1, title="secret.pdf")]
-    test = opened(page, actor=Actor("eve", "Eve", frozenset({Role.AUDITOR})))
-    assert not test.title
-    assert "secret" not in text_of(test)
-    assert "You may not do this" in test.error[0].value
+    test = opened(page, actor=actor)
+    if page not in PERMISSIONS or actor.may(PERMISSIONS[page]):
+        assert test.title[0].value == TITLES[page]
+        assert not test.error
+    else:
+        assert not test.title
+        assert "secret" not in text_of(test)
+        assert "You may not do this" in test.error[0].value
+
+
+@pytest.mark.parametrize("actor", [USER, ADMIN, AUDITOR, NO_ROLE], ids=lambda actor: actor.name)
+def test_the_sidebar_leads_only_where_one_may_go(opened, actor) -> None:
+    links = [element.proto.label for element in opened("Home.py", actor=actor).sidebar if element.type == "page_link"]
+    allowed = [title for _file, title, _icon, permission in frame.PAGES if actor.may(permission)]
+    assert links == ["Home", *allowed, "My account"]
 
 
 @pytest.mark.parametrize("page", PAGES)

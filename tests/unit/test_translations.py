@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from pathlib import Path
 
 import pytest
 from babel.messages import Catalog, Message
-from babel.messages.extract import extract_from_file
+from babel.messages.extract import extract_from_dir
+from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.pofile import read_po
 
 from services.translation import LOCALES
 
 ROOT = LOCALES.parent
-SOURCES = [
-    path
-    for pattern in ("*.py", "pages/**/*.py", "services/**/*.py")
-    for path in ROOT.glob(pattern)
-    if path.name != "setup.py"
-]
+SOURCES = [path for pattern in ("*.py", "pages/**/*.py", "services/**/*.py", "web/*.py") for path in ROOT.glob(pattern)]
 PLACEHOLDER = re.compile(r"{(\w+)[^}]*}")
 
 
 @cache
 def extracted() -> set[str]:
-    """The msgids in _() and N_() of the sources as they are now."""
+    """The msgids in _() and N_() of the sources and templates as they are now: what `make translations` collects."""
+    with (LOCALES / "babel.cfg").open() as mapping:
+        methods, options = parse_mapping_cfg(mapping)
     keywords = {"_": None, "N_": None}
-    return {
-        message
-        for path in SOURCES
-        for _line, message, _comments, _context in extract_from_file("python", path, keywords=keywords)
-        if isinstance(message, str)
-    }
+    found = extract_from_dir(ROOT, methods, options, keywords=keywords, directory_filter=_ours)
+    return {message for _file, _line, message, _comments, _context in found if isinstance(message, str)}
+
+
+def _ours(folder: str) -> bool:
+    return Path(folder).name in {"", "pages", "components", "services", "web", "templates"} or "services" in folder
 
 
 @cache
