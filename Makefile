@@ -42,6 +42,7 @@ eval: setup ## Measure retrieval, answers and refusals on the evaluation data (E
 			--questions $(EVAL_DIR)/retrieval/xquad_$$language.questions.jsonl || exit 1; \
 	done; done
 	@$(RUN) eval refusal --folder $(EVAL_DIR)/retrieval
+	@$(RUN) eval masking
 
 demo: setup ## Ask the samples one question in each language
 	@$(RUN) demo

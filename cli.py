@@ -362,6 +362,14 @@ def eval_answers(
         return evaluate_answers(setup, passages, questions, Plan(half=half, questions=number, budgets=chosen))
 
 
+@command(evaluate, "masking")
+def eval_masking() -> dict:
+    """Recall and precision of the masking of personal data, on synthetic sentences."""
+    from services.audit.masking_evaluation import evaluate_masking
+
+    return evaluate_masking()
+
+
 def _model_store() -> ModelStore:
     return ModelStore(Settings(), Catalogue.load())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -31,7 +32,7 @@ class PortalProcess:
         self.process: subprocess.Popen | None = None
 
     def start(self, timeout_s: float = 60) -> float:
-        """Seconds until the first page was served."""
+        """Seconds until the first screen, that of signing in, was served."""
         began = time.monotonic()
         log = (self.home / "stderr.log").open("ab")
         self.process = subprocess.Popen(
@@ -63,6 +64,11 @@ class PortalProcess:
         assert status["state"] == state, status
         return status
 
+    def first_admin_link(self) -> str:
+        """What an empty portal printed on its console."""
+        said = (self.home / "stderr.log").read_text()
+        return re.findall(r"\S+/auth/link/\S+", said)[-1]
+
     def kill(self) -> None:
         """SIGKILL: what a power cut or the OOM killer does."""
         self.process.kill()
@@ -80,7 +86,8 @@ class PortalProcess:
     def _answers(self) -> bool:
         assert self.process.poll() is None, (self.home / "stderr.log").read_text()[-3000:]
         try:
-            return httpx.get(self.url, timeout=5, trust_env=False).status_code == httpx.codes.OK
+            answer = httpx.get(f"{self.url}/auth/sign-in", timeout=5, trust_env=False)
+            return answer.status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
 

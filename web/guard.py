@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web.visitor import Visitor, visitor_of
 
-OPEN = ("/auth/", "/healthz", "/operator/", "/oauth2callback", "/static/", "/favicon.png", "/_stcore/health")
-OPEN += ("/_stcore/host-config",)
+OPEN_BELOW = ("/auth/", "/operator/", "/static/")
+OPEN = {"/healthz", "/oauth2callback", "/favicon.png", "/_stcore/health", "/_stcore/host-config"}
 SIGN_IN = "/auth/sign-in"
 POLICY_VIOLATION = 1008  # WebSocket close code
 # A link from another site comes without our SameSite=Strict cookie. Loading the page once more, from itself, sends it.
@@ -48,7 +48,7 @@ class Guard:
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         visitor = visitor_of(HTTPConnection(scope))
-        if path.startswith(OPEN) or await run_in_threadpool(self._identify, visitor):
+        if path in OPEN or path.startswith(OPEN_BELOW) or await run_in_threadpool(self._identify, visitor):
             await self._app(scope, receive, send)
         else:
             await _refusal(scope, visitor)(scope, receive, send)

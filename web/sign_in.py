@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -34,6 +34,7 @@ FORM_COOKIE = "zhiku_form"
 LANGUAGE_COOKIE = "zhiku_language"
 LANGUAGE_KEPT_S = 365 * 24 * 3600
 FORM_MAX_BYTES = 10_000
+FORM_MAX_FIELDS = 20
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
@@ -154,7 +155,10 @@ class SignInForms:
 
 def local_path(wanted: str) -> str:
     """Where to go after signing in: a path of this portal, else its home. Never another site's address."""
-    parts = urlsplit(wanted)
+    try:
+        parts = urlsplit(wanted)
+    except ValueError:  # "//[": no address at all
+        return "/"
     strange = parts.scheme or parts.netloc or not wanted.startswith("/") or wanted.startswith(("//", "/\\"))
     return "/" if strange or any(ch in wanted for ch in "\r\n\t\\") or wanted.startswith("/auth/") else wanted
 
@@ -163,16 +167,21 @@ def _genuine(request: Request, form: dict[str, str]) -> bool:
     """Whether the form is ours: its token is the cookie's, and no other site sent it."""
     cookie, token = request.cookies.get(FORM_COOKIE, ""), form.get("csrf", "")
     origin = request.headers.get("origin")
-    ours = origin is None or urlsplit(origin).netloc == request.headers.get("host", "")
+    ours = origin is None or origin.partition("://")[2] == request.headers.get("host", "")
     return bool(cookie) and secrets.compare_digest(cookie.encode(), token.encode()) and ours
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """The fields of a small form, texts only."""
-    if int(request.headers.get("content-length") or 0) > FORM_MAX_BYTES:
+    """The fields of a small form as our pages send it; none of what is larger or something else."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > FORM_MAX_BYTES:
+            return {}
+    try:
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FORM_MAX_FIELDS))
+    except ValueError:  # not UTF-8, or too many fields
         return {}
-    async with request.form(max_files=0, max_fields=20, max_part_size=FORM_MAX_BYTES) as form:
-        return {name: value for name, value in form.items() if isinstance(value, str)}
 
 
 def _language(request: Request, default: Language) -> Language:

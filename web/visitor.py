@@ -8,6 +8,7 @@ from starlette.requests import HTTPConnection
 
 SESSION_COOKIE = "zhiku_session"
 SSO_COOKIE = "_streamlit_user"  # Streamlit's own, signed by it
+NO_SCREENS = ("/_stcore/", "/media/", "/component/", "/app/static/")
 
 
 @dataclass(frozen=True)
@@ -43,5 +44,13 @@ def visitor_of(connection: HTTPConnection) -> Visitor:
         browser=headers.get("user-agent", ""),
         accept=headers.get("accept", ""),
         from_another_site=headers.get("sec-fetch-site") == "cross-site",
-        on_the_way_in=connection.scope["type"] == "websocket" or "text/html" in headers.get("accept", ""),
+        on_the_way_in=_opens_a_screen(connection),
     )
+
+
+def _opens_a_screen(connection: HTTPConnection) -> bool:
+    scope = connection.scope
+    if scope["type"] == "websocket":
+        return True
+    wants_page = scope["method"] in ("GET", "HEAD") and "text/html" in connection.headers.get("accept", "")
+    return wants_page and not scope["path"].startswith(NO_SCREENS)

@@ -41,6 +41,7 @@ FORMAT = "zhiku-audit-export/1"
 RULE = "hash = H(hash of the event before | id as 8 bytes, big-endian | body in UTF-8); before the first: 32 zero bytes"
 _PROGRESS_EVERY = 5_000  # events
 _BUFFER_BYTES = 1 << 16
+_JSON = json.JSONEncoder(ensure_ascii=False)
 _AT = "CASE WHEN json_valid(body) THEN json_extract(body, '$.at') END"
 
 Progress = Callable[[float], None]  # gets the share that is done, 0 to 1
@@ -213,7 +214,7 @@ class _Export:
 
     def _write_lines(self, target: IO[bytes], stretch: _Stretch, tally: Tally) -> None:
         for event_id, digest, body in self._events(stretch):
-            line = json.dumps({"id": event_id, "hash": digest, "body": body}, ensure_ascii=False)
+            line = _JSON.encode({"id": event_id, "hash": digest, "body": body})
             target.write(line.encode("utf-8", "surrogateescape") + b"\n")
             tally.add(body)
 

@@ -30,6 +30,7 @@ SELECT min((SELECT min(id) FROM events WHERE events.day = days.day)),
        max((SELECT max(id) FROM events WHERE events.day = days.day))
 FROM days WHERE day IS NOT NULL
 """)
+_COUNTED = "events INDEXED BY ix_events_counts"
 _EVER = ("0000", "9999")  # as days
 
 
@@ -94,15 +95,19 @@ def page_query(session: Session, chosen: Filter) -> Query:
     return Query(f"events{index}", " AND ".join(where).replace("{id}", "events.id") or "1", values, nothing)
 
 
-def count_query(session: Session, chosen: Filter) -> Query:
-    """Without a text everything that is counted stands in one index."""
-    if chosen.text:
-        return page_query(session, chosen)
+def count_query(chosen: Filter, column: str) -> Query:
+    """All that is counted stands in one index; a text narrows it to the ids that the full-text index gives."""
     where, values = _conditions(chosen)
+    if not where and not chosen.text:
+        return Query(f"events INDEXED BY ix_events_{column.removesuffix('_id')}", "1", values)
     first, last = _days(chosen)
     where.append("day BETWEEN :first_day AND :last_day")
     values |= {"first_day": first, "last_day": last}
-    return Query("events INDEXED BY ix_events_counts", " AND ".join(where), values)
+    if not chosen.text:
+        return Query(_COUNTED, " AND ".join(where), values)
+    match = _match(chosen)
+    where.append("events.id IN (SELECT rowid FROM events_fts WHERE events_fts MATCH :match)")
+    return Query(_COUNTED, " AND ".join(where), values | {"match": match}, nothing=match is None)
 
 
 def id_range(session: Session, chosen: Filter) -> tuple[int, int]:

@@ -125,20 +125,20 @@ class AuditLog:
         self._note(actor, AuditDetail(filter=chosen.to_json()))
         column = _COLUMNS[by]
         order = column if by == "day" else f"2 DESC, {column}"
+        query = count_query(chosen, column)
+        if query.nothing:
+            return []
         with self._database.session() as session:
-            query = count_query(session, chosen)
-            if query.nothing:
-                return []
             statement = f"SELECT {column}, count(*) FROM {query.source} WHERE {query.where} GROUP BY 1 ORDER BY {order}"
             rows = [(str(label), n) for label, n in session.execute(sql(statement), query.values)]
-            names = dict(session.execute(sql(_ACTORS)).tuples().all()) if by == "actor" else {}
+            names = dict(session.execute(sql(_ACTORS)).all()) if by == "actor" else {}
         return [(names.get(label) or label, n) for label, n in rows]
 
     def actors(self, actor: Actor) -> list[tuple[str, str]]:
         """(id, last name) of all who ever did something, by name; nobody has the id ""."""
         self._check(actor)
         with self._database.session() as session:
-            found = session.execute(sql(_ACTORS)).tuples().all()
+            found = session.execute(sql(_ACTORS)).all()
         return sorted(found, key=lambda row: (row[1], row[0]))
 
     def saved(self, actor: Actor) -> dict[str, Filter]:

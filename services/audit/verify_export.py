@@ -33,6 +33,7 @@ CELL_MAX = 32_000  # characters; Excel takes 32,767
 CUT = " … (cut, whole in events.jsonl)"
 _FINGERPRINT = b"zhiku audit: which key is it"
 _BLOCK = 1 << 20
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 # What spreadsheets take for the begin of a formula: also after spaces and invisible characters, and in full width.
 _FORMULA = re.compile(
     "[\\s\\x00-\\x20\\u00ad\\u200b-\\u200f\\u2028-\\u202f\\u2060-\\u206f\\ufeff]*[-=+@−﹢﹣﹦﹫＋－＝＠⁺⁻⁼₊₋₌]|[\\t\\r\\n]"
@@ -86,7 +87,7 @@ def csv_row(event_id: int, digest: str, body: str) -> list[str]:
     except ValueError:
         fields = {}
     fields = fields if isinstance(fields, dict) else {}
-    detail = json.dumps(fields.get("detail", {}), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    detail = _CANONICAL.encode(fields.get("detail", {}))
     known = dict(fields, id=event_id, hash=digest, detail=detail)
     return [_cell(known.get(column)) for column in COLUMNS]
 
@@ -94,6 +95,8 @@ def csv_row(event_id: int, digest: str, body: str) -> list[str]:
 def _cell(value: object) -> str:
     """Text that no spreadsheet takes for a formula, short enough for its cells, without control characters."""
     text = "" if value is None else str(value)
+    if len(text) <= CELL_MAX and text[:1].isalnum() and text.isprintable():
+        return text  # nearly all of them
     text = text if len(text) <= CELL_MAX else text[:CELL_MAX] + CUT
     if "\n" in text or not text.isprintable():
         text = "".join(ch if ch in "\t\r\n" or ch >= " " else "\ufffd" for ch in text)

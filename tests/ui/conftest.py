@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from pages.components import context, errors
 from services.permissions import Actor
+from services.settings import Settings
 from tests.fakes import ANNA
 from tests.ui.fakes import fake_services
 
@@ -27,8 +28,8 @@ def _failures_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def services(tmp_path: Path) -> Iterator[SimpleNamespace]:
-    built = fake_services(tmp_path)
+def services(fresh: Callable[..., Settings]) -> Iterator[SimpleNamespace]:
+    built = fake_services(fresh(language="en"))
     yield built
     context.use(None)
     built.audit.close()

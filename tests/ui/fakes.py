@@ -6,7 +6,6 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from types import SimpleNamespace
 
 from PIL import Image, ImageDraw
@@ -258,9 +257,8 @@ class FakeAsk:
         turns.append(turn(outcome, id=len(turns) + 1, question=answer.question, text=answer.text))
 
 
-def fake_services(home: Path, **parts) -> SimpleNamespace:
+def fake_services(settings: Settings, **parts) -> SimpleNamespace:
     """What services() returns, with the people of tests/fakes.py; parts replace single services."""
-    settings = Settings(home=home, language="en")
     database = Database.open(settings.database_path)
     add_people(database, ANNA, USER, ADMIN, AUDITOR, NO_ROLE)
     audit_database = open_audit(settings)
