@@ -26,6 +26,7 @@ from services.errors import PortalError
 from services.operations import Operations
 from services.ownership import OperatorDoor, Ownership
 from services.settings import Settings
+from services.translation import N_
 from web.guard import Guard
 from web.sign_in import SignInForms
 from web.single_sign_on import streamlit_secrets
@@ -44,21 +45,30 @@ class Portal:
         self.settings = settings
         self.services: Services | None = None
         self.door: OperatorDoor | None = None
+        self.failure: PortalError | None = None  # why it could not start
 
     @asynccontextmanager
     async def lifespan(self, _app: st.App) -> AsyncIterator[None]:
         ownership = Ownership(self.settings.home)
-        ownership.require()
-        self.services = await run_in_threadpool(build, self.settings)
+        try:
+            ownership.require()
+            await run_in_threadpool(self._begin, ownership)
+            yield
+        except PortalError as error:
+            self.failure = error
+            logging.getLogger("uvicorn.error").disabled = True  # the console says it in words instead of a traceback
+            raise
+        finally:
+            if self.services:
+                await run_in_threadpool(self.services.close)
+            ownership.release()
+
+    def _begin(self, ownership: Ownership) -> None:
+        self.services = build(self.settings)
         context.use(self.services, lambda: identify(self.services))
         self.door = ownership.open_door(f"http://{_loopback(self.settings.host)}:{self.settings.port}")
-        await run_in_threadpool(self.services.start)
-        await run_in_threadpool(self._announce)
-        try:
-            yield
-        finally:
-            await run_in_threadpool(self.services.close)
-            ownership.release()
+        self.services.start()
+        self._announce()
 
     def admits(self, visitor: Visitor) -> bool:
         """Whether the visitor has a session. Whoever comes from single sign-on is let through to the page once, which
@@ -98,14 +108,13 @@ class Portal:
         return JSONResponse(result)
 
 
-def make_app(settings: Settings) -> st.App:
-    portal = Portal(settings)
+def make_app(portal: Portal) -> st.App:
     forms = SignInForms(lambda: portal.services)
     return st.App(
         HOME_PAGE,
         lifespan=portal.lifespan,
         on_script_error=errors.draw,
-        secrets=streamlit_secrets(settings) or None,
+        secrets=streamlit_secrets(portal.settings) or None,
         middleware=[Middleware(Guard, identify=portal.admits)],
         routes=[
             *forms.routes(),
@@ -116,12 +125,13 @@ def make_app(settings: Settings) -> st.App:
 
 
 def serve(settings: Settings) -> None:
-    """Run the portal until SIGINT or SIGTERM."""
+    """Run the portal until SIGINT or SIGTERM. Raises PortalError when it cannot start."""
+    portal = Portal(settings)
     config.set_option("server.maxUploadSize", settings.upload_max_mib)
     logging.getLogger("uvicorn.access").disabled = True  # addresses hold one-time links
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # every socket that opens and closes
     server = uvicorn.Config(
-        make_app(settings),
+        make_app(portal),
         host=settings.host,
         port=settings.port,
         proxy_headers=bool(settings.trusted_proxies),
@@ -132,7 +142,19 @@ def serve(settings: Settings) -> None:
         ws_max_size=WEBSOCKET_MESSAGE_MAX_BYTES,
         timeout_graceful_shutdown=5,
     )
-    asyncio.run(uvicorn.Server(server).serve())
+    try:
+        asyncio.run(uvicorn.Server(server).serve())
+    except SystemExit:  # uvicorn's way to say that it could not start
+        raise portal.failure or _cannot_listen(settings) from None
+
+
+def _cannot_listen(settings: Settings) -> PortalError:
+    return PortalError(
+        N_("The portal cannot listen on {host}:{port}."),
+        hint=N_("Another program may use this port: stop it, or set PORTAL_PORT."),
+        host=settings.host,
+        port=settings.port,
+    )
 
 
 def _loopback(host: str) -> str:

@@ -168,6 +168,9 @@ class FakeModels:
     def path(self, model_id: str) -> Path:
         return self._folder / self.entry(model_id).id
 
+    def file_sha256(self, model_id: str) -> str:
+        return "0" * 64
+
     def ready(self, model_id: str) -> bool:
         return self.entry(model_id).id in self._ready
 

@@ -60,20 +60,36 @@ class ThreadedPortal:
         """What a file or an upload would be answered with: 401 without a session."""
         return client.get(path, headers={"Accept": "*/*"}).status_code
 
-    def socket(self, client: httpx.Client | None = None, **headers: str) -> ClientConnection:
-        """The page's websocket. Raises InvalidStatus where the handshake is refused."""
-        if client is not None:
-            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
-        url = self.url.replace("http", "ws", 1) + "/_stcore/stream"
-        return connect(url, subprotocols=["streamlit"], additional_headers=headers, origin=self.url, max_size=None)
+    def socket(self, client: httpx.Client | None = None) -> ClientConnection:
+        return page_socket(self.url, client)
 
 
-def rerun(*, auto: bool = False, page: str = "") -> bytes:
-    """What the browser sends when somebody clicked, or (auto) when a fragment's time has come."""
+def page_socket(url: str, client: httpx.Client | None = None) -> ClientConnection:
+    """A page's websocket with the client's cookies. Raises InvalidStatus where the handshake is refused."""
+    headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in client.cookies.items())} if client else {}
+    address = url.replace("http", "ws", 1) + "/_stcore/stream"
+    return connect(address, subprotocols=["streamlit"], additional_headers=headers, origin=url, max_size=None)
+
+
+def rerun(*, auto: bool = False, page: str = "", button: str = "") -> bytes:
+    """What the browser sends when somebody clicked, or (auto) when a fragment's time has come. button: its id."""
     message = BackMsg()
     message.rerun_script.page_name = page
     message.rerun_script.is_auto_rerun = auto
+    if button:
+        message.rerun_script.widget_states.widgets.add(id=button, trigger_value=True)
     return message.SerializeToString()
+
+
+def button_id(messages: list[ForwardMsg], label: str) -> str:
+    """Of the button with that label among what was drawn."""
+    drawn = [message.delta.new_element.button for message in messages if message.WhichOneof("type") == "delta"]
+    return next(button.id for button in drawn if button.label == label)
+
+
+def words(messages: list[ForwardMsg]) -> str:
+    """Everything that was sent to the page, as text."""
+    return "\n".join(map(str, messages))
 
 
 def received(socket: ClientConnection, until: str) -> list[ForwardMsg]:
@@ -96,7 +112,7 @@ def portal_in_thread(settings: Settings, empty: Path) -> Iterator[ThreadedPortal
         patch.setattr(bootstrap, "Accounts", partial(Accounts, clock=clock, passwords=passwords))
         patch.setattr(bootstrap, "make_embedder", lambda _settings: FakeEmbedder())
         patch.setattr(bootstrap, "SAMPLES", empty)
-        app = server.make_app(settings)
+        app = server.make_app(server.Portal(settings))
         config = uvicorn.Config(
             app,
             port=settings.port,

@@ -45,11 +45,12 @@ class SingleSignOn:
         Raises SignInRefused for somebody without a role here, or disabled.
         """
         token = self.token(cookie)
-        if self._sessions.known(token):
-            return self._sessions.actor(token, address=address)
         subject = f"{claims.get('iss', '')}|{claims.get('sub', '')}"
         with self._database.session() as session:
             person = session.scalar(select(Person).where(Person.subject == subject))
+        if self._sessions.known(token):
+            actor = self._sessions.actor(token, address=address)
+            return actor if actor and person and actor.id == person.id else None  # a cookie in parts names nobody
         person_id = person.id if person else secrets.token_hex(16)
         roles = roles_of(claims, self._settings)
         detail = SignInDetail(method="sso", reason=_reason(person, roles))

@@ -94,14 +94,14 @@ class Membership:
             collection = session.get_one(Collection, collection_id)
             before = [_described(member) for member in self._members(session, collection_id)]
             act.target = collection.name
+            session.execute(delete(CollectionMember).where(CollectionMember.collection_id == collection_id))
+            add_members(session, collection_id, members)
             act.detail = CollectionDetail(
                 collection_id=collection_id,
                 name=collection.name,
                 members_before=before,
-                members=[_described(member) for member in members],
+                members=[_described(member) for member in self._members(session, collection_id)],
             )
-            session.execute(delete(CollectionMember).where(CollectionMember.collection_id == collection_id))
-            add_members(session, collection_id, members)
 
     def candidates(self, actor: Actor, collection_id: int) -> list[Member]:
         """Whom the collection could be opened to: everybody, every group, every person who is not disabled."""
@@ -150,8 +150,11 @@ class Membership:
 
 
 def add_members(session: Session, collection_id: int, members: Sequence[Member]) -> None:
-    """One row per person, group or everybody; the last word on each counts."""
-    unique = {(member.person_id, member.group_id): member for member in members}
+    """One row per person, group or everybody; the last word on each counts. Who is gone meanwhile is left out."""
+    people, groups = {m.person_id for m in members}, {m.group_id for m in members}
+    people = {None, *session.scalars(select(Person.id).where(Person.id.in_(people)))}
+    groups = {None, *session.scalars(select(Group.id).where(Group.id.in_(groups)))}
+    unique = {(m.person_id, m.group_id): m for m in members if m.person_id in people and m.group_id in groups}
     session.add_all(
         CollectionMember(collection_id=collection_id, person_id=m.person_id, group_id=m.group_id, access=m.access)
         for m in unique.values()

@@ -10,9 +10,11 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.portal_process import PortalProcess
+from tests.signing_in import become_first_admin
 
 REPLY = "The canteen serves lunch from 11:40. It also sells rockets on 31 February."
 PATIENCE_MS = 30_000  # two cores, and other tests beside
+ADMIN, PASSWORD = "li.na@example.com", "correct horse staple"
 PROMPT_READING_S, TOKEN_S = "6", "0.05"  # long enough to be seen on a busy machine
 
 
@@ -46,9 +48,30 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def session_cookie(portal: PortalProcess) -> dict:
+    """Of the first administrator, who used the printed link and signed in: as a browser stores it."""
+    signed_in = become_first_admin(portal.url, portal.first_admin_link(), ADMIN, PASSWORD)
+    value = signed_in.cookies["zhiku_session"]
+    signed_in.close()
+    return {"name": "zhiku_session", "value": value, "url": portal.url, "httpOnly": True, "sameSite": "Strict"}
+
+
 @pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
+def stranger(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser in which nobody is signed in."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-US")
+    context.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def context(browser: Browser, session_cookie: dict) -> Iterator[BrowserContext]:
+    """The first administrator's browser."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-US")
+    context.add_cookies([session_cookie])
     context.set_default_timeout(PATIENCE_MS)
     expect.set_options(timeout=PATIENCE_MS)
     yield context
