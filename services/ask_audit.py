@@ -39,7 +39,7 @@ class AskRecorder:
     @contextmanager
     def begun(self, actor: Actor, action: Action, conversation_id: str | None) -> Iterator[Act]:
         """An act that outlives the block, to be ended with `end`; a failure in the block ends it."""
-        act = self._audit.begin(actor, action, conversation_id or "")
+        act = self._audit.begin(actor, action, detail=ConversationDetail(conversation_id=conversation_id or ""))
         try:
             yield act
         except PortalError as error:
@@ -51,7 +51,6 @@ class AskRecorder:
 
     def end(self, act: Act, answer: Answer, collection_ids: Sequence[int]) -> None:
         """What was asked and answered, from which passages, by which model. Raises AuditUnavailable."""
-        act.target = answer.conversation_id
         outcome = OUTCOMES.get(str(answer.outcome), EventOutcome.SUCCEEDED)
         act.end(outcome, detail=self._detail(answer, collection_ids))
 

@@ -47,6 +47,8 @@ class PassageThen:
 class Replay:
     """The same question against today's index. then, now: (document, place, sha256) of the passages, best first.
 
+    same_passages: whatever their order.
+
     model_then, model_now: catalogue ids; a model counts as changed also when its file is another one.
     masked: personal data in the question was replaced before it was stored, so the search differs a little.
     """
@@ -106,7 +108,7 @@ class Replays:
             )
         now = [(p.title, place_at(p, 0), _sha256(p.text)) for p in found.passages]
         return Replay(
-            same_passages=[p[2] for p in then] == [p[2] for p in now],
+            same_passages={p[2] for p in then} == {p[2] for p in now},
             changed_documents=_changed(then, now),
             model_then=detail.get("model", ""),
             confidence_then=detail.get("confidence", 0.0),

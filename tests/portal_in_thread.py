@@ -65,10 +65,17 @@ class ThreadedPortal:
 
 
 def page_socket(url: str, client: httpx.Client | None = None) -> ClientConnection:
-    """A page's websocket with the client's cookies. Raises InvalidStatus where the handshake is refused."""
-    headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in client.cookies.items())} if client else {}
+    """A page's websocket with the client's cookies. Raises InvalidStatus where the handshake is refused.
+
+    Streamlit's part of the browser sends the token of a cookie that it got before; without, nobody is logged in.
+    """
+    headers, subprotocols = {}, ["streamlit"]
+    if client is not None:
+        client.get("/_stcore/health")
+        subprotocols += [token for name, token in client.cookies.items() if name == "_streamlit_xsrf"]
+        headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
     address = url.replace("http", "ws", 1) + "/_stcore/stream"
-    return connect(address, subprotocols=["streamlit"], additional_headers=headers, origin=url, max_size=None)
+    return connect(address, subprotocols=subprotocols, additional_headers=headers, origin=url, max_size=None)
 
 
 def rerun(*, auto: bool = False, page: str = "", button: str = "") -> bytes:

@@ -46,9 +46,11 @@ def _facts(event: Event) -> None:
 
 
 def _question(event: Event, user: Actor) -> None:
-    for name, label in (("question", _("Question")), ("answer", _("Answer"))):
-        st.markdown(f"**{label}**")
-        st.markdown(escape(event.detail.get(name) or _("(not stored)")))
+    st.markdown("**" + _("Question") + "**")
+    st.markdown(escape(event.detail.get("question") or _("(not stored)")))
+    st.markdown("**" + _("Answer") + "**")
+    none = _("(none: only passages were shown)") if event.detail.get("outcome") == "passages" else _("(not stored)")
+    st.markdown(escape(event.detail.get("answer") or none))
     passages = services().replays.passages(event.id, user)
     if passages:
         st.markdown("**" + _("Passages as they were") + "**")
@@ -72,7 +74,10 @@ def _passage(passage: PassageThen) -> None:
 
 def _replayed(replay: Replay) -> None:
     if replay.same_passages:
-        st.success(_("Same passages: the same question finds the same today."), icon=":material/check:")
+        words = _("Same passages: the same question finds the same today.")
+        if replay.then != replay.now:
+            words = _("Same passages, in another order.")
+        st.success(words, icon=":material/check:")
     else:
         documents = ", ".join(map(escape, replay.changed_documents))
         st.warning(_("Documents changed: {documents}", documents=documents), icon=":material/difference:")

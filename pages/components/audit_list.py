@@ -21,6 +21,7 @@ PER_PAGE = 50
 PATH = "audit_path"  # (filter, ids that the pages so far begin before): keyset paging has no page numbers
 TABLE = "audit_table"  # a number that makes the table new, so that its selection is gone
 ROW_HEIGHT = 35
+QUESTION_SHOWN = 100  # characters
 
 
 def draw(user: Actor, chosen: Filter) -> None:
@@ -57,7 +58,7 @@ def _table(events: list[Event], page_number: int) -> None:
             "at": [exactly(event.at) for event in events],
             "who": [event.actor_name or _("Nobody (not signed in)") for event in events],
             "action": [audit_words.action(event.action) for event in events],
-            "target": [event.target for event in events],
+            "target": [event.target or event.detail.get("question", "")[:QUESTION_SHOWN] for event in events],
             "outcome": [audit_words.outcome(event.outcome) for event in events],
             "duration": [duration(event.duration_ms) if event.duration_ms else "" for event in events],
             "address": [event.address for event in events],
