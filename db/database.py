@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
@@ -66,7 +66,7 @@ class Database:
 
         config = Config()
         config.set_main_option("script_location", str(self._migrations))
-        with self._engine.connect() as connection:
+        with self._engine.connect() as connection, _foreign_keys_off(connection):
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
 
@@ -88,6 +88,24 @@ class Database:
     @property
     def file(self) -> Path:
         return Path(make_url(self.url).database or "")
+
+
+@contextmanager
+def _foreign_keys_off(connection: Connection) -> Iterator[None]:
+    """SQLite changes a table by making it anew; dropping the old one must not count as deleting its rows.
+
+    The pragma does nothing inside a transaction, so it cannot stand in the migration itself.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+    connection.rollback()
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
 
 
 def _newest_revision(migrations: Path) -> str:

@@ -1,4 +1,4 @@
-"""The portal's services as bootstrap wires them, without the slow ones: a hash for an embedder, a scripted chat model."""
+"""The portal's services as bootstrap wires them, but for the slow ones: the embedder and the chat model."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import streamlit as st
 
 from pages.components import browser
 from services.audit.events import Action
+from services.errors import SignInRefused
 from services.permissions import Actor, Permission
 from services.translation import LANGUAGES, Language, translate
 
@@ -63,10 +64,18 @@ def require(permission: Permission | None = None) -> Actor:
 def language() -> Language:
     """The interface's language: what the person chose, else what the browser prefers, else the setting."""
     if LANGUAGE not in st.session_state:
-        user = current_user()
-        chosen = services().preferences.get(user, LANGUAGE) if user else None
+        chosen = _remembered_language()
         st.session_state[LANGUAGE] = chosen or _browser_language() or services().settings.language
     return cast("Language", st.session_state[LANGUAGE])
+
+
+def _remembered_language() -> str | None:
+    """None also for somebody who is being refused, so that the refusal itself can be drawn."""
+    try:
+        user = current_user()
+    except SignInRefused:
+        return None
+    return services().preferences.get(user, LANGUAGE) if user else None
 
 
 def choose_language(user: Actor, chosen: Language) -> None:

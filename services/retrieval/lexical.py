@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Protocol
 from sqlalchemy import bindparam
 from sqlalchemy import text as sql
 
+from services.retrieval import own_statistics
 from services.retrieval.fusion import ScoredChunk
+from services.retrieval.own_statistics import fts5_idf, quoted
 
 if TYPE_CHECKING:
     from jieba import Tokenizer
@@ -179,13 +181,17 @@ class LexicalIndex:
         words = [token for token in question_tokens if token.isalnum()]
         if not words or not collection_ids:
             return LexicalHits([], {})
-        values = {"match": _match(question_tokens), "collections": list(collection_ids), "limit": limit}
         with self._database.session() as session:
-            total, frequencies = _frequencies(session, words)
-            rows = session.execute(_SEARCH, values).all()
-        most = _K1_PLUS_1 * sum(_fts5_idf(total, frequencies.get(word, 0)) for word in words)
+            if own_statistics.others_are_indexed(session, collection_ids):
+                total, frequencies = own_statistics.frequencies(session, question_tokens, collection_ids)
+                idf = {token: fts5_idf(total, frequency) for token, frequency in frequencies.items()}
+                found = own_statistics.search(session, question_tokens, collection_ids, idf, limit)
+            else:
+                total, frequencies = _frequencies(session, words)
+                found = _search(session, question_tokens, collection_ids, limit)
+        most = _K1_PLUS_1 * sum(fts5_idf(total, frequencies.get(word, 0)) for word in words)
         weights = {word: math.log((total + _PRIOR) / (frequencies.get(word, 0) + 1)) for word in words}
-        return LexicalHits([ScoredChunk(chunk_id, score / most) for chunk_id, score in rows], weights)
+        return LexicalHits([ScoredChunk(hit.chunk_id, hit.score / most) for hit in found], weights)
 
 
 def _stored(chunk: IndexedChunk) -> str:
@@ -194,9 +200,13 @@ def _stored(chunk: IndexedChunk) -> str:
     return " ".join(token for token in tokens(whole) if token.isalnum())
 
 
-def _match(question_tokens: Sequence[str]) -> str:
-    """Every token quoted: nothing in a question is an FTS5 operator. A quoted compound is a phrase of its parts."""
-    return " OR ".join('"' + token.replace('"', '""') + '"' for token in question_tokens)
+def _search(
+    session: Session, question_tokens: Sequence[str], collection_ids: Sequence[int], limit: int
+) -> list[ScoredChunk]:
+    """FTS5's own ranking, over an index that is the asker's altogether."""
+    match = " OR ".join(map(quoted, question_tokens))
+    rows = session.execute(_SEARCH, {"match": match, "collections": list(collection_ids), "limit": limit})
+    return [ScoredChunk(chunk_id, score) for chunk_id, score in rows]
 
 
 def _frequencies(session: Session, words: Sequence[str]) -> tuple[int, dict[str, int]]:
@@ -205,8 +215,3 @@ def _frequencies(session: Session, words: Sequence[str]) -> tuple[int, dict[str,
     total = session.execute(sql("SELECT count(*) FROM chunks")).scalar_one()
     rows = session.execute(_FREQUENCIES, {"words": list(words)})
     return total, {word: count for word, count in rows}
-
-
-def _fts5_idf(total: int, frequency: int) -> float:
-    """What FTS5's bm25() weighs a word with."""
-    return max(math.log((total - frequency + 0.5) / (frequency + 0.5)), 1e-6)

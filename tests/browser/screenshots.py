@@ -1,16 +1,19 @@
-"""The README's pictures, taken of a running portal: `python -m tests.browser.screenshots http://127.0.0.1:8501`.
+"""The README's pictures, taken of a running portal: `python -m tests.browser.screenshots http://127.0.0.1:8501 NAME`.
 
+NAME may ask; the password is the third argument or stands in SCREENSHOTS_PASSWORD.
 Asks one question in each language; the chat model should be ready. Pictures go to docs/screenshots/.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, StorageState, sync_playwright
 
 TARGET = Path("docs/screenshots")
 DESK, TELEPHONE = (1440, 900), (390, 844)
@@ -18,36 +21,72 @@ QUESTIONS = {"en-US": "What does VPN error E305 mean?", "zh-CN": "未休完的�
 ANSWER_MS = 240_000
 
 
-def main(url: str) -> None:
+def main(url: str, name: str, password: str) -> None:
     TARGET.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        _take(_open(browser, url, "zh-CN", DESK), "home-zh")
-        _take(_open(browser, f"{url}/documents", "en-US", DESK), "documents-en")
-        page = _asked(browser, url, "zh-CN", DESK)
+        visit = Visit(browser, url, _signed_in(browser, url, name, password))
+        _take(visit.open("", "zh-CN", DESK), "home-zh")
+        _take(visit.open("documents", "en-US", DESK), "documents-en")
+        page = visit.asked("zh-CN", DESK)
         _take(page, "ask-zh")
         page.locator("[class*=st-key-source-] button").first.click()
         page.get_by_test_id("stDialog").get_by_role("img").wait_for()
         page.wait_for_timeout(1500)
         _take(page, "source-zh")
-        _take(_asked(browser, url, "en-US", DESK, scheme="dark"), "ask-dark-en")
-        _take(_open(browser, page.url, "zh-CN", TELEPHONE), "ask-phone-zh")
+        _take(visit.asked("en-US", DESK, scheme="dark"), "ask-dark-en")
+        _take(visit.open(page.url.removeprefix(url), "zh-CN", TELEPHONE), "ask-phone-zh")
         browser.close()
 
 
-def _open(browser: Browser, url: str, locale: str, size: tuple[int, int], scheme: str = "light") -> Page:
-    width, height = size
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, locale=locale, color_scheme=scheme, timezone_id="Asia/Shanghai"
-    )
+def _signed_in(browser: Browser, url: str, name: str, password: str) -> StorageState:
+    """The cookies of somebody who signed in by the form."""
+    context = browser.new_context()
     page = context.new_page()
-    page.goto(url)
-    page.get_by_role("heading", level=1).wait_for()
-    _speak(page, locale)
-    page.wait_for_timeout(2500)
-    return page
+    page.goto(f"{url}/auth/sign-in")
+    page.locator("#name").fill(name)
+    page.locator("#password").fill(password)
+    page.locator("form button").click()
+    page.get_by_test_id("stSidebar").wait_for()
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@dataclass(frozen=True)
+class Visit:
+    """The portal as one signed-in person sees it, in any language and on any screen."""
+
+    browser: Browser
+    url: str
+    state: StorageState
+
+    def open(self, path: str, locale: str, size: tuple[int, int], scheme: str = "light") -> Page:
+        width, height = size
+        context = self.browser.new_context(
+            viewport={"width": width, "height": height},
+            locale=locale,
+            color_scheme=scheme,
+            timezone_id="Asia/Shanghai",
+            storage_state=self.state,
+        )
+        page = context.new_page()
+        page.goto(f"{self.url}/{path.lstrip('/')}")
+        page.get_by_role("heading", level=1).wait_for()
+        _speak(page, locale)
+        page.wait_for_timeout(2500)
+        return page
+
+    def asked(self, locale: str, size: tuple[int, int], scheme: str = "light") -> Page:
+        page = self.open("ask_docs", locale, size, scheme)
+        box = page.get_by_test_id("stChatInputTextArea")
+        box.fill(QUESTIONS[locale])
+        box.press("Enter")
+        page.locator("[class*=st-key-again-]").wait_for(timeout=ANSWER_MS)
+        page.wait_for_timeout(1500)
+        return page
 
 
 def _speak(page: Page, locale: str) -> None:
@@ -59,16 +98,6 @@ def _speak(page: Page, locale: str) -> None:
         page.wait_for_timeout(1500)
 
 
-def _asked(browser: Browser, url: str, locale: str, size: tuple[int, int], scheme: str = "light") -> Page:
-    page = _open(browser, f"{url}/ask_docs", locale, size, scheme)
-    box = page.get_by_test_id("stChatInputTextArea")
-    box.fill(QUESTIONS[locale])
-    box.press("Enter")
-    page.locator("[class*=st-key-again-]").wait_for(timeout=ANSWER_MS)
-    page.wait_for_timeout(1500)
-    return page
-
-
 def _take(page: Page, name: str) -> None:
     """Few colours are enough for a screen: the files stay small."""
     path = TARGET / f"{name}.png"
@@ -77,4 +106,4 @@ def _take(page: Page, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2], *(sys.argv[3:] or [os.environ["SCREENSHOTS_PASSWORD"]]))

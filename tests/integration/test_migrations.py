@@ -33,9 +33,27 @@ def old(tmp_path):
         run = connection.execute
         for id_, name in ((3, "Samples 示例"), (7, "Handbook")):
             run("INSERT INTO collections VALUES (?, ?, ?, 'local')", (id_, name, NOW))
-            columns = "id, collection_id, sha256, title, format, size_bytes, uploaded_by, uploaded_at, state, pages_done"
+            columns = (
+                "id, collection_id, sha256, title, format, size_bytes, uploaded_by, uploaded_at, state, pages_done"
+            )
             columns += ", pages_total, chunks_done, chunks_total, notes, timings_ms"
-            values = (id_ * 10, id_, f"{id_:064x}", f"{name}.pdf", "pdf", 1, "local", NOW, "ready", 1, 1, 1, 1, "[]", "{}")
+            values = (
+                id_ * 10,
+                id_,
+                f"{id_:064x}",
+                f"{name}.pdf",
+                "pdf",
+                1,
+                "local",
+                NOW,
+                "ready",
+                1,
+                1,
+                1,
+                1,
+                "[]",
+                "{}",
+            )
             run(f"INSERT INTO documents ({columns}) VALUES ({', '.join('?' * len(values))})", values)
             run(
                 "INSERT INTO chunks (id, document_id, collection_id, ordinal, text, heading_path, segments, tokens, "
@@ -55,7 +73,9 @@ def test_from_the_first_release_everything_is_kept_and_open_to_everybody(old):
         assert {row.id: row.collection_id for row in session.query(Document)} == {30: 3, 70: 7}
         assert {row.id: row.collection_id for row in session.query(Chunk)} == {300: 3, 700: 7}
         assert [row.title for row in session.query(Conversation)] == ["Old question"]
-        members = [(row.collection_id, row.person_id, row.group_id, row.access) for row in session.query(CollectionMember)]
+        members = [
+            (row.collection_id, row.person_id, row.group_id, row.access) for row in session.query(CollectionMember)
+        ]
         assert sorted(members) == [(3, None, None, "editor"), (7, None, None, "editor")]
     assert LexicalIndex(database).search("handbook", [7], 5).chunks
     audit_database = open_audit(old)

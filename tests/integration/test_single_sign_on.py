@@ -204,5 +204,8 @@ def test_people_with_so_many_groups_that_the_cookie_is_in_parts_are_not_mixed_up
 
 def test_signing_in_by_the_provider_and_being_refused_are_in_the_audit(portal):
     events = portal.cli("audit", "search", "--action", "sign_in")["events"]
-    assert {(event["outcome"], event["detail"]["method"]) for event in events} == {("succeeded", "sso"), ("failed", "sso")}
+    assert {(event["outcome"], event["detail"]["method"]) for event in events} == {
+        ("succeeded", "sso"),
+        ("failed", "sso"),
+    }
     assert {"no role", "disabled"} <= {event["detail"].get("reason") for event in events}

@@ -1,4 +1,4 @@
-"""Stand-ins for the services behind the screens: no engine, no index. Accounts, members, audit, preferences are real."""
+"""Stand-ins for the services behind the screens: no engine, no index. Accounts, members, audit are real."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def test_a_password_is_kept_as_argon2id_with_its_own_salt(passwords):
     assert not passwords.matches(first, "")
 
 
-@pytest.mark.parametrize("good", [GOOD, "密码由很多个汉字组成的", "p\u00e4ssw\u00f6rter!", " leading and trailing ", "x7#kQ2!pLm"])
+@pytest.mark.parametrize("good", [GOOD, "密码由很多个汉字组成的", "pässwörter!", " space around ", "x7#kQ2!pLm"])
 def test_long_and_uncommon_passwords_are_taken_in_every_script(good):
     passwords = QuickPasswords()
     assert passwords.matches(passwords.hash(good, name="anna"), good)
@@ -38,8 +38,10 @@ def test_long_and_uncommon_passwords_are_taken_in_every_script(good):
 
 @pytest.mark.parametrize(
     "bad",
-    ["", "short", "123456789", "1234567890", "qwertyuiop", "password123", "PassWord123", "aaaaaaaaaaaa", "ababababab"]
-    + ["anna.likes.tea", "my name is ANNA", "x" * 201],
+    [
+        *("", "short", "123456789", "1234567890", "qwertyuiop", "password123", "PassWord123", "aaaaaaaaaaaa"),
+        *("ababababab", "anna.likes.tea", "my name is ANNA", "x" * 201),
+    ],
 )
 def test_short_common_and_obvious_passwords_are_refused(bad):
     with pytest.raises(BadInput):
@@ -103,7 +105,9 @@ def test_a_name_is_the_same_however_it_is_typed(typed, name):
     assert checked(typed) == name
 
 
-@pytest.mark.parametrize("bad", ["", " ", "a\x00b", "a\u202eb", "<b>", "a/b", "a'b", 'a"b', "a;b", "x" * 101, "a\u200bb"])
+@pytest.mark.parametrize(
+    "bad", ["", " ", "a\x00b", "a\u202eb", "<b>", "a/b", "a'b", 'a"b', "a;b", "x" * 101, "a\u200bb"]
+)
 def test_what_is_no_name_is_refused(bad):
     with pytest.raises(BadInput):
         checked(bad)
