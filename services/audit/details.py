@@ -13,7 +13,7 @@ from typing import Literal
 TEXT_MAX = 20_000  # characters of any one text
 LIST_MAX = 500  # entries of any one list
 _MARGIN = 200  # characters beyond the bound that masking sees: it must not meet half a number there
-_TEXTS = frozenset({"question", "answer", "meaning", "requirement", "code", "title_before", "title_after"})
+_TEXTS = frozenset({"question", "answer", "meaning", "title_before", "title_after"})
 
 TextMode = Literal["full", "masked", "none"]
 
@@ -48,34 +48,6 @@ class AskDetail(Detail):
     timings_ms: dict | None = None
     outcome: str = ""  # answered, refused, passages, …
     confidence: float | None = None
-
-
-@dataclass(frozen=True)
-class CodeDetail(Detail):
-    requirement: str = ""
-    language: str = ""
-    code: str = ""
-    answer_sha256: str = ""
-    prompt_template: str = ""
-    model: str = ""
-    model_sha256: str = ""
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    timings_ms: dict | None = None
-    outcome: str = ""
-
-
-@dataclass(frozen=True)
-class ImageDetail(Detail):
-    question: str = ""
-    answer: str = ""
-    answer_sha256: str = ""
-    image_sha256: str = ""
-    mode: str = ""  # vision, ocr
-    model: str = ""
-    model_sha256: str = ""
-    timings_ms: dict | None = None
-    outcome: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,13 +92,6 @@ class PersonDetail(Detail):
     roles_after: list | tuple | frozenset | set | None = None
     groups_before: list | tuple | None = None
     groups_after: list | tuple | None = None
-
-
-@dataclass(frozen=True)
-class SettingDetail(Detail):
-    name: str = ""
-    before: str = ""
-    after: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam
+from sqlalchemy import TextClause, bindparam
 from sqlalchemy import text as sql
 from sqlalchemy.orm import Session
 
@@ -20,20 +20,21 @@ CANDIDATES = 5  # times the limit: taken in FTS5's order, then scored anew
 K1, B = 1.2, 0.75  # as FTS5
 _PART = re.compile(r"[^\W_]+")
 
-_FOUND = sql(
+
+def _of_collections(statement: str) -> TextClause:
+    return sql(statement).bindparams(bindparam("collections", expanding=True))
+
+
+_FOUND = _of_collections(
     "SELECT chunks_fts.rowid, chunks_fts.tokens FROM chunks_fts JOIN chunks ON chunks.id = chunks_fts.rowid"
     " WHERE chunks_fts MATCH :match AND chunks.collection_id IN :collections ORDER BY chunks_fts.rank LIMIT :limit"
-).bindparams(bindparam("collections", expanding=True))
-_CHUNKS = sql("SELECT count(*) FROM chunks WHERE collection_id IN :collections").bindparams(
-    bindparam("collections", expanding=True)
 )
-_WITH_WORD = sql(
+_CHUNKS = _of_collections("SELECT count(*) FROM chunks WHERE collection_id IN :collections")
+_WITH_WORD = _of_collections(
     "SELECT count(*) FROM chunks_fts WHERE chunks_fts MATCH :match"
     " AND chunks_fts.rowid IN (SELECT id FROM chunks WHERE collection_id IN :collections)"
-).bindparams(bindparam("collections", expanding=True))
-_OTHERS = sql("SELECT 1 FROM chunks WHERE collection_id NOT IN :collections LIMIT 1").bindparams(
-    bindparam("collections", expanding=True)
 )
+_OTHERS = _of_collections("SELECT 1 FROM chunks WHERE collection_id NOT IN :collections LIMIT 1")
 
 
 def others_are_indexed(session: Session, collection_ids: Sequence[int]) -> bool:
