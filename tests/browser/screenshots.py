@@ -1,6 +1,6 @@
 """The README's pictures, taken of a running portal: `python -m tests.browser.screenshots http://127.0.0.1:8501 NAME`.
 
-NAME may ask; the password is the third argument or stands in SCREENSHOTS_PASSWORD.
+NAME has the roles user and auditor; the password is the third argument or stands in SCREENSHOTS_PASSWORD.
 Asks one question in each language; the chat model should be ready. Pictures go to docs/screenshots/.
 """
 
@@ -38,6 +38,7 @@ def main(url: str, name: str, password: str) -> None:
         _take(page, "source-zh")
         _take(visit.asked("en-US", DESK, scheme="dark"), "ask-dark-en")
         _take(visit.open(page.url.removeprefix(url), "zh-CN", TELEPHONE), "ask-phone-zh")
+        _take(visit.open("audit", "en-US", DESK), "audit-en")
         browser.close()
 
 
