@@ -68,7 +68,7 @@ def _loading(status: EngineStatus) -> None:
     st.markdown(":blue[:material/hourglass_top:] " + words)
     if typical_s:
         st.progress(min(status.elapsed_s / typical_s, 0.97))
-    st.caption(escape(_(status.reason)) if status.reason else escape(status.model_name))
+    st.caption(escape(status.model_name))
 
 
 def _failed(status: EngineStatus) -> None:
