@@ -118,9 +118,6 @@ class Membership:
             + [Member(Access.READER, person_id=id_, name=name) for id_, name in people]
         )
 
-    def may_manage(self, actor: Actor, collection_id: int) -> bool:
-        return actor.may(Permission.MANAGE_COLLECTIONS) or collection_id in self.editable(actor)
-
     def _members(self, session: Session, collection_id: int) -> list[Member]:
         query = (
             select(CollectionMember, Group.name, Person.name)

@@ -67,7 +67,6 @@ METHODS: dict[str, Permission | None] = {
     "people.unlock": P.MANAGE_PEOPLE,
     "membership.candidates": P.MANAGE_COLLECTIONS,  # of a collection that one may read only
     "membership.editable": ANYBODY,
-    "membership.may_manage": ANYBODY,
     "membership.may_read_chunks": P.READ_DOCUMENTS,
     "membership.members": P.MANAGE_COLLECTIONS,
     "membership.readable": P.READ_DOCUMENTS,
@@ -168,11 +167,9 @@ def test_a_method_is_open_to_the_roles_that_have_its_permission(services, method
 @pytest.mark.parametrize("roles", EVERY_ROLES, ids=lambda roles: person(roles).name)
 def test_what_is_answered_with_no_instead_of_a_refusal(services, roles: frozenset[Role]) -> None:
     actor = person(roles)
-    edits, manages = actor.may(P.EDIT_DOCUMENTS), actor.may(P.MANAGE_COLLECTIONS)
+    edits = actor.may(P.EDIT_DOCUMENTS)
     assert (EDITED in services.membership.editable(actor)) is edits
     assert bool(services.library.editable_collections(actor)) is edits
-    assert services.membership.may_manage(actor, EDITED) is (edits or manages)
-    assert services.membership.may_manage(actor, READ_ONLY) is manages
 
 
 def test_every_permission_is_granted_by_some_role_and_asked_for_by_some_method():
