@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import JSON, DateTime, Dialect, Float, ForeignKey, Index, String, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, Text, TypeDecorator, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -126,20 +126,6 @@ class Message(Base):
     model: Mapped[str] = mapped_column(String(200), default="")
     timings_ms: Mapped[dict] = mapped_column(default=dict)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
-
-
-class EngineStart(Base):
-    """How long each engine start took: what "45 s of about 80 s" on the badge is made of."""
-
-    __tablename__ = "engine_starts"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    model_id: Mapped[str] = mapped_column(String(200), index=True)
-    launcher: Mapped[str] = mapped_column(String(50))
-    ready: Mapped[bool]
-    duration_s: Mapped[float] = mapped_column(Float)
-    reason: Mapped[str] = mapped_column(Text, default="")
-    started_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
 class Preference(Base):

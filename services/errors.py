@@ -22,11 +22,18 @@ PortalError                    message and hint, translatable; everything else t
 ├── IndexInUse                 another process owns the vector index
 ├── ModelFilesError            model files missing, damaged or not to be had
 │   ├── FetchFailed
+│   │   ├── GatedModel         the hub wants a token, or its terms accepted
+│   │   └── FetchInterrupted   paused or cancelled by somebody
 │   ├── VerificationFailed
-│   └── ConversionFailed
+│   ├── ConversionFailed
+│   └── UnsafeModel            pickles, code of its own, or paths that lead elsewhere
 └── EngineError                the model cannot answer
     ├── EngineNotReady         stopped, starting or stopping
     ├── EngineStartFailed      with the decisive lines of its log
+    ├── EngineUnavailable      the engine's program is not installed, or cannot do this here
+    ├── DoesNotFit             not enough memory, by the estimate
+    ├── RolloutInProgress      somebody is switching models already
+    ├── GoldenPromptFailed     ready, but what it answers is not language, or wrong
     ├── EngineDied             in the middle of an answer
     ├── EngineTimeout          no token within the limit
     └── ContextTooLong         prompt over the model's window
@@ -147,6 +154,18 @@ class FetchFailed(ModelFilesError):
     """No source delivered the files."""
 
 
+class GatedModel(FetchFailed):
+    """The hub wants a token, or its terms accepted first."""
+
+
+class FetchInterrupted(FetchFailed):
+    """Paused or cancelled by somebody."""
+
+
+class UnsafeModel(ModelFilesError):
+    """Pickles, code of its own, or paths that lead elsewhere: refused."""
+
+
 class VerificationFailed(ModelFilesError):
     """A file's SHA-256 is not the pinned one."""
 
@@ -165,6 +184,22 @@ class EngineNotReady(EngineError):
 
 class EngineStartFailed(EngineError):
     """The engine ended before it was ready; params['log'] holds the decisive lines."""
+
+
+class EngineUnavailable(EngineError):
+    """The engine's program is not installed, or cannot do what is asked on this machine."""
+
+
+class DoesNotFit(EngineError):
+    """Not enough memory, by the estimate."""
+
+
+class RolloutInProgress(EngineError):
+    """Somebody is switching models already."""
+
+
+class GoldenPromptFailed(EngineError):
+    """The engine is ready, but what it answers is not language, or wrong."""
 
 
 class EngineDied(EngineError):

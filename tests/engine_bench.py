@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from db.database import Database
-from db.tables import EngineStart
+from db.engine_tables import EngineStart
 from services.engines.deployments import Deployments, EngineState
 from services.engines.process import EngineProcess
 from services.engines.run_record import RunRecord, RunRecords

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from db import account_tables  # noqa: F401 - its tables belong to the same metadata
+from db import account_tables, engine_tables  # noqa: F401 - their tables belong to the same metadata
 from db.tables import Base
 
 context.configure(

@@ -7,7 +7,7 @@ from statistics import median
 from sqlalchemy import select
 
 from db.database import Database
-from db.tables import EngineStart
+from db.engine_tables import EngineStart
 
 GUESS_S = 90.0
 REMEMBERED = 5
