@@ -1,16 +1,18 @@
 """Ask: from a question to a cited answer.
 
 The way of a question: check the actor → begin its audit event → store the question → retrieve from the actor's
-collections → refuse when nothing is good enough → choose the evidence → prompt → stream → cite → save → end the event.
+collections → refuse when nothing is good enough → enter the model's gate (and wait in line while models are switched)
+→ choose the evidence → prompt → stream → cite → save → end the event.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from db.database import Database
@@ -21,10 +23,11 @@ from services.audit.trail import Act
 from services.chat_model import ChatRequest
 from services.conversation_export import to_markdown
 from services.conversations import AskedQuestion, Conversations, StoredPassage, Turn
-from services.errors import BadInput, EngineError, EngineNotReady, EngineStartFailed, PortalError
+from services.errors import BadInput, EngineNotReady, EngineRetired, EngineStartFailed, PortalError
 from services.evidence import choose_evidence
 from services.permissions import Actor, Permission, check
 from services.prompts import answer_messages
+from services.questions import is_about_code
 from services.retrieval.citations import Citation, align, without_markers
 from services.settings import Settings
 from services.stopwatch import Clock, Stopwatch
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from services.chat_model import ChatModel, ChatStream
     from services.documents.membership import Membership
     from services.engines.catalogue import Catalogue
+    from services.engines.gate import Lease, QueuePlace
     from services.retrieval.retriever import Passage, Retriever
 
 NOT_FOUND: dict[Language, str] = {"zh": "未找到相关内容", "en": "Not found in the documents"}
@@ -63,7 +67,7 @@ class Answer:
 
     Known at once: conversation_id, question, language, passages (best first), timings of retrieval; and for what needs
     no model also the outcome. `deltas` gives the text piece by piece (the refusal too; nothing for `passages`), with
-    empty pieces while the model is silent, and never raises an EngineError. When it is used up, or closed, the rest is
+    empty pieces while the model is silent or not there yet, and never raises a PortalError. When it is used up, or closed, the rest is
     set and the answer is saved.
     """
 
@@ -81,6 +85,8 @@ class Answer:
     confidence: float = 0.0  # of the retrieval, in [0, 1]
     model_id: str = ""
     prompt_template: str = ""
+    waiting: QueuePlace | None = None  # while it stands in line for a model
+    restarts: int = 0  # how often it began anew because its model was replaced; text is then empty again
     prompt_tokens: int = 0
     completion_tokens: int = 0
     timings_ms: dict[str, float] = field(default_factory=dict)
@@ -193,12 +199,20 @@ class AskService:
                 answer.deltas = (text for text in (answer.text,))
                 self._finish(answer, asking, Outcome.REFUSED)
                 return answer
-            request = self._request(answer, asking)
+            lease = self._enter(answer.question)
+            answer.waiting = lease.place
         except PortalError as error:
             self._finish(answer, asking, _outcome_of(error), error)
             return answer
-        answer.deltas = self._write(answer, request, asking)
+        answer.deltas = self._write(answer, lease, asking)
         return answer
+
+    def _enter(self, question: str) -> Lease:
+        """The model that words the answer: for a question about code the code model, if the portal is set so."""
+        if self._settings.route_by_task and is_about_code(question):
+            with suppress(EngineNotReady):
+                return self._chat_model.enter("code")
+        return self._chat_model.enter("chat")
 
     def _retrieve(self, answer: Answer, asking: _Asking) -> None:
         """Passages of the actor's collections; looked at once more, in case one was closed to them meanwhile."""
@@ -215,17 +229,17 @@ class AskService:
         answer.meaning = " ".join((retrieval.question or answer.question).split())
         answer.confidence = retrieval.confidence
 
-    def _request(self, answer: Answer, asking: _Asking) -> ChatRequest:
-        """The evidence in the model's prompt. Raises EngineNotReady when no model is there to count tokens."""
+    def _request(self, answer: Answer, asking: _Asking, lease: Lease) -> ChatRequest:
+        """The evidence in the prompt of the lease's model."""
         watch = asking.watch
         with watch.step("evidence"):
             evidence = choose_evidence(
                 answer.meaning,
                 answer.passages,
                 budget_tokens=self._settings.evidence_tokens,
-                count_tokens=self._chat_model.count_tokens,
+                count_tokens=partial(self._chat_model.count_tokens, lease=lease),
             )
-        best = self._catalogue.get(self._chat_model.served_model_id()).ask
+        best = self._catalogue.get(lease.endpoint.model_id).ask
         answer.prompt_template = f"{best.template}.{answer.language}"
         with watch.step("prompt"):
             messages = answer_messages(best.template, answer.language, evidence, answer.meaning)
@@ -237,22 +251,37 @@ class AskService:
             repetition_penalty=best.repetition_penalty,
         )
 
-    def _write(self, answer: Answer, request: ChatRequest, asking: _Asking) -> Generator[str, None, None]:
+    def _write(self, answer: Answer, lease: Lease, asking: _Asking) -> Generator[str, None, None]:
         """The model's deltas. Whatever ends it (the end, Stop, a failure), the answer is cited, saved and recorded."""
-        watch = asking.watch
         outcome, error = Outcome.FAILED, None
         try:
-            asked_at = watch.now()
-            with closing(self._chat_model.stream(request, heartbeat_s=HEARTBEAT_S)) as stream:
-                yield from _read(answer, stream, watch, asked_at)
+            yield from self._ask_until_answered(answer, lease, asking)
             outcome = Outcome.ANSWERED
         except GeneratorExit:
             outcome = Outcome.CANCELLED
             raise
-        except EngineError as caught:
+        except PortalError as caught:
             outcome, error = _outcome_of(caught), caught
         finally:
             self._finish(answer, asking, outcome, error)
+
+    def _ask_until_answered(self, answer: Answer, lease: Lease, asking: _Asking) -> Generator[str, None, None]:
+        """Once, as a rule; again, first in line, when the model was replaced in the middle of the answer."""
+        while True:
+            with lease:
+                yield from _stand_in_line(answer, lease, asking.watch)
+                try:
+                    yield from self._ask_model(answer, lease, asking)
+                    return
+                except EngineRetired:
+                    answer.text, answer.restarts = "", answer.restarts + 1
+            lease = self._chat_model.enter(lease.role, first=True)
+
+    def _ask_model(self, answer: Answer, lease: Lease, asking: _Asking) -> Generator[str, None, None]:
+        request = self._request(answer, asking, lease)
+        asked_at = asking.watch.now()
+        with closing(self._chat_model.stream(request, lease, heartbeat_s=HEARTBEAT_S)) as stream:
+            yield from _read(answer, stream, asking.watch, asked_at)
 
     def _finish(self, answer: Answer, asking: _Asking, outcome: Outcome, error: PortalError | None = None) -> None:
         """Set what came of the question, cite the text there is, save, and end the audit event."""
@@ -284,6 +313,16 @@ def _checked(question: str) -> str:
             limit=QUESTION_MAX_LENGTH,
         )
     return question
+
+
+def _stand_in_line(answer: Answer, lease: Lease, watch: Stopwatch) -> Generator[str, None, None]:
+    """Empty deltas until the lease is granted. Raises why not, when there is no model after all."""
+    since = watch.now()
+    while not lease.wait(0 if lease.granted else HEARTBEAT_S):
+        answer.waiting = lease.place
+        yield ""
+    answer.waiting = None
+    watch.add("queue", (watch.now() - since) * 1000)
 
 
 def _read(answer: Answer, stream: ChatStream, watch: Stopwatch, since: float) -> Generator[str, None, None]:

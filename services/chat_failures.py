@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import re
 
-from services.errors import ContextTooLong, EngineDied, EngineError, EngineNotReady, EngineTimeout, ModelFilesError
+from services.errors import (
+    ContextTooLong,
+    EngineDied,
+    EngineError,
+    EngineNotReady,
+    EngineRetired,
+    EngineTimeout,
+    ModelFilesError,
+)
 from services.translation import N_
 
 _BUSY = N_("It may be busy with other questions; ask again, or ask for less.")
@@ -47,6 +55,12 @@ def died() -> EngineDied:
     return EngineDied(
         N_("The model stopped in the middle of the answer."),
         hint=N_("The portal starts it again. Ask again when it is ready."),
+    )
+
+
+def retired() -> EngineRetired:
+    return EngineRetired(
+        N_("The model was replaced by another one in the middle of the answer."), hint=N_("Ask again.")
     )
 
 

@@ -16,8 +16,18 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
-from services.chat_failures import died, no_tokenizer, not_answering, refused, rejected, too_slow, took_too_long
+from services.chat_failures import (
+    died,
+    no_tokenizer,
+    not_answering,
+    refused,
+    rejected,
+    retired,
+    too_slow,
+    took_too_long,
+)
 from services.engines.deployments import Deployments, Endpoint
+from services.engines.gate import Lease
 from services.errors import ContextTooLong, EngineError, PortalError
 from services.settings import Settings
 
@@ -27,6 +37,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 WARM_UP_TIMEOUT_S = 5
+CLIENTS_KEPT = 4
+ELSEWHERE = Path()  # model_path of a model that is served elsewhere
 
 
 @dataclass(frozen=True)
@@ -42,47 +54,54 @@ class ChatRequest:
 
 
 class ChatModel:
-    """Thread-safe. One client, with its pool of connections, per engine."""
+    """Thread-safe. One client, with its pool of connections, per engine.
+
+    A request needs a lease (the right to ask the model of a role): `enter` gives one, granted or waiting in line.
+    """
 
     def __init__(self, deployments: Deployments, settings: Settings) -> None:
         self._deployments = deployments
         self._settings = settings
         self._guard = threading.Lock()
-        self._clients: dict[str, tuple[Endpoint, OpenAI]] = {}
+        self._clients: dict[int, tuple[Endpoint, OpenAI]] = {}
 
-    def stream(self, request: ChatRequest, *, role: str = "chat", heartbeat_s: float | None = None) -> ChatStream:
+    def enter(self, role: str = "chat", *, first: bool = False) -> Lease:
+        """See Deployments.enter."""
+        return self._deployments.enter(role, first=first)
+
+    def stream(self, request: ChatRequest, lease: Lease, *, heartbeat_s: float | None = None) -> ChatStream:
         """Ask the engine; returns when it has accepted the request, before the first delta.
 
+        lease: a granted one; it is released when the stream has ended, or at once when there is none.
         heartbeat_s: while nothing comes, give an empty delta this often, so that whoever reads can also stop.
-        Raises what Deployments.endpoint raises, EngineNotReady when the engine does not answer, ContextTooLong,
-        EngineTimeout.
+        Raises EngineNotReady when the engine does not answer, EngineRetired, ContextTooLong, EngineTimeout.
         """
-        endpoint = self._deployments.endpoint(role)
-        client = self._client(role, endpoint)
         from openai import OpenAIError
 
+        endpoint = lease.endpoint
         started = time.monotonic()
         try:
-            chunks = client.chat.completions.create(**_arguments(request, endpoint.model_id))
+            chunks = self._client(endpoint).chat.completions.create(**_arguments(request, endpoint))
         except OpenAIError as error:
-            failure = _translated(error, begun=False)
-            if not isinstance(failure, ContextTooLong):
-                self._deployments.report_failure(role)
+            failure = self._failure(_translated(error, begun=False), lease)
+            lease.release()
             raise failure from error
         limits = _Limits(started, self._settings.first_token_timeout_s, self._settings.answer_timeout_s, heartbeat_s)
-        return ChatStream(chunks, endpoint.model_id, limits, lambda: self._deployments.report_failure(role))
+        return ChatStream(chunks, limits, lease, self._failure)
 
     def served_model_id(self, *, role: str = "chat") -> str:
         """Catalogue id of the model that answers now. Raises what Deployments.endpoint raises."""
         return self._deployments.endpoint(role).model_id
 
-    def count_tokens(self, text: str, *, role: str = "chat") -> int:
-        """Tokens of the text for the role's model, without special tokens.
+    def count_tokens(self, text: str, lease: Lease) -> int:
+        """Tokens of the text for the lease's model, without special tokens; of a model elsewhere a careful guess.
 
-        Raises what Deployments.endpoint raises, and ModelFilesError when the model has no tokenizer.json.
+        Raises ModelFilesError when the model has no tokenizer.json.
         """
-        endpoint = self._deployments.endpoint(role)
-        return len(_tokenizer(endpoint.model_path).encode(text, add_special_tokens=False).ids)
+        path = lease.endpoint.model_path
+        if path == ELSEWHERE:
+            return _guessed_tokens(text)
+        return len(_tokenizer(path).encode(text, add_special_tokens=False).ids)
 
     def warm_up(self, role: str = "chat") -> None:
         """Do early what the first request would wait for: the import and, with an engine, client and tokenizer."""
@@ -90,17 +109,28 @@ class ChatModel:
 
         with suppress(PortalError):
             endpoint = self._deployments.endpoint(role)
-            _tokenizer(endpoint.model_path)
+            if endpoint.model_path != ELSEWHERE:
+                _tokenizer(endpoint.model_path)
             with suppress(openai.OpenAIError):
-                self._client(role, endpoint).with_options(timeout=WARM_UP_TIMEOUT_S).models.list()
+                self._client(endpoint).with_options(timeout=WARM_UP_TIMEOUT_S).models.list()
 
-    def _client(self, role: str, endpoint: Endpoint) -> OpenAI:
-        """The client of the endpoint; that of the role's former endpoint is dropped."""
+    def _failure(self, failure: EngineError, lease: Lease) -> EngineError:
+        """What went wrong, after the supervisor was told, where that is for it to look at."""
+        if lease.revoked:
+            return retired()
+        if not isinstance(failure, ContextTooLong):
+            self._deployments.report_failure(lease.endpoint.deployment_id)
+        return failure
+
+    def _client(self, endpoint: Endpoint) -> OpenAI:
+        """The client of the deployment; one of its former engine is dropped, and so are the oldest of others."""
         with self._guard:
-            known, client = self._clients.get(role, (None, None))
+            known, client = self._clients.pop(endpoint.deployment_id, (None, None))
             if client is None or known != endpoint:
                 client = _new_client(endpoint, self._settings.answer_timeout_s)
-                self._clients[role] = (endpoint, client)
+            self._clients[endpoint.deployment_id] = (endpoint, client)
+            while len(self._clients) > CLIENTS_KEPT:
+                del self._clients[next(iter(self._clients))]
             return client
 
 
@@ -124,23 +154,30 @@ class ChatStream:
 
     While it comes and after: model_id, prompt_tokens and completion_tokens so far, first_token_ms (None before).
     After the end: finish_reason ("stop", "length").
-    Reading raises EngineDied or EngineTimeout; the deltas given until then stand.
+    Reading raises EngineDied or EngineTimeout; the deltas given until then stand. EngineRetired: the engine was stopped
+    for another model, and the answer is to begin anew.
 
     A thread of its own reads the connection: so the time limits hold to the second, and `close` takes effect also
     while the engine is silent.
     """
 
     def __init__(
-        self, chunks: Stream[ChatCompletionChunk], model_id: str, limits: _Limits, report_failure: Callable[[], None]
+        self,
+        chunks: Stream[ChatCompletionChunk],
+        limits: _Limits,
+        lease: Lease,
+        noted: Callable[[EngineError, Lease], EngineError],
     ) -> None:
-        self.model_id = model_id
+        """noted: is told of a failure, and says what it is."""
+        self.model_id = lease.endpoint.model_id
         self.prompt_tokens = 0
         self.completion_tokens = 0
         self.finish_reason: str | None = None
         self.first_token_ms: float | None = None
         self._chunks = chunks
         self._limits = limits
-        self._report_failure = report_failure
+        self._lease = lease
+        self._noted = noted
         self._arrived: SimpleQueue[ChatCompletionChunk | _End] = SimpleQueue()
         self._over = False
         threading.Thread(target=_pump, args=(chunks, self._arrived), name="chat-stream", daemon=True).start()
@@ -167,6 +204,7 @@ class ChatStream:
         """
         if not self._over:
             self._over = True
+            self._lease.release()
             connection = self._chunks.response.extensions["network_stream"].get_extra_info("socket")
             with suppress(OSError):  # closed by the other side meanwhile
                 connection.shutdown(socket.SHUT_RDWR)
@@ -188,10 +226,9 @@ class ChatStream:
         except Empty as error:
             if heartbeat_s is not None and left_s > heartbeat_s:
                 return None
+            failure = too_slow(limit_s, waiting=waiting)
             self.close()
-            if waiting:
-                self._report_failure()
-            raise too_slow(limit_s, waiting=waiting) from error
+            raise (self._noted(failure, self._lease) if waiting else failure) from error
 
     def _note(self, chunk: ChatCompletionChunk) -> str:
         """Take the counts from a chunk, and give its text."""
@@ -209,11 +246,11 @@ class ChatStream:
     def _end(self, end: _End) -> None:
         """Raises EngineDied unless the answer is complete."""
         self._over = True
+        self._lease.release()
         if end.error is None and self.finish_reason is not None:
             return
-        self._report_failure()
         begun = self.first_token_ms is not None
-        raise (_translated(end.error, begun=begun) if end.error else died()) from end.error
+        raise self._noted(_translated(end.error, begun=begun) if end.error else died(), self._lease) from end.error
 
 
 def _pump(chunks: Iterable[ChatCompletionChunk], into: SimpleQueue[ChatCompletionChunk | _End]) -> None:
@@ -230,19 +267,22 @@ def _pump(chunks: Iterable[ChatCompletionChunk], into: SimpleQueue[ChatCompletio
         into.put(_End(failure))
 
 
-def _arguments(request: ChatRequest, model_id: str) -> dict:
-    """Of chat.completions.create. Usage comes with every chunk (vLLM can), so that a stopped answer is counted too."""
-    extra = {} if request.repetition_penalty is None else {"repetition_penalty": request.repetition_penalty}
+def _arguments(request: ChatRequest, endpoint: Endpoint) -> dict:
+    """Of chat.completions.create. What is vLLM's own goes to vLLM only: usage with every chunk, so that a stopped
+    answer is counted too, and the repetition penalty.
+    """
+    own = endpoint.engine == "vllm"
+    penalised = own and request.repetition_penalty is not None
     return {
-        "model": model_id,
+        "model": endpoint.served_name,
         "messages": request.messages,
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,
         "stop": list(request.stop) or None,
         "stream": True,
-        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
-        "extra_body": extra,
+        "stream_options": {"include_usage": True} | ({"continuous_usage_stats": True} if own else {}),
+        "extra_body": {"repetition_penalty": request.repetition_penalty} if penalised else {},
     }
 
 
@@ -257,6 +297,12 @@ def _new_client(endpoint: Endpoint, timeout_s: float) -> OpenAI:
         timeout=Timeout(timeout_s, connect=5.0),
         http_client=DefaultHttpx2Client(trust_env=False),
     )
+
+
+def _guessed_tokens(text: str) -> int:
+    """Rather too many: tokenizers of today take about 0.7 for a Chinese character and 0.25 for a Latin one."""
+    latin = sum(character.isascii() for character in text)
+    return latin // 3 + (len(text) - latin) + 1
 
 
 @lru_cache(maxsize=4)

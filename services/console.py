@@ -119,6 +119,42 @@ def wait_for_documents(run: Run, ids: set[int]) -> list[dict]:
         time.sleep(POLL_S)
 
 
+def wait_for_download(run: Run, model_id: str) -> dict:
+    """Poll until the model is there, with a progress line on standard error. Raises what the download failed with."""
+    while True:
+        views = {view["model_id"]: view for view in run("models_downloads")["downloads"]}
+        view = views.get(model_id)
+        if view is None or view["state"] == "done":
+            print(file=sys.stderr)
+            return {"id": model_id, "ready": True}
+        if view["state"] in ("failed", "paused"):
+            raise PortalError.from_record(view["error"]) if view["error"] else _download_paused(model_id)
+        share = f"{100 * view['done'] // view['total']:3d} %" if view["total"] else ""
+        _progress_line(f"  {view['step']} {share}")
+        time.sleep(POLL_S)
+
+
+def _download_paused(model_id: str) -> PortalError:
+    return PortalError(
+        N_("The download was paused."), hint=N_("It goes on with: cli.py models fetch {id}"), id=model_id
+    )
+
+
+def wait_for_rollout(run: Run) -> dict:
+    """Poll until the rollout is over, its steps on standard error. Raises what it failed with."""
+    while True:
+        status = run("engine_status")
+        rollout = status["rollout"]
+        _progress_line(f"  {rollout['step']} {rollout['elapsed_s']:.0f} s, {rollout['queued']} questions wait")
+        if rollout["step"] in ("done", "cancelled"):
+            print(file=sys.stderr)
+            return status
+        if rollout["step"] == "failed":
+            print(file=sys.stderr)
+            raise PortalError.from_record(rollout["error"])
+        time.sleep(POLL_S)
+
+
 class Progress:
     """Progress of set-up on standard error: one line per step, with its time when the next one begins."""
 

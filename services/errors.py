@@ -35,6 +35,7 @@ PortalError                    message and hint, translatable; everything else t
     ├── RolloutInProgress      somebody is switching models already
     ├── GoldenPromptFailed     ready, but what it answers is not language, or wrong
     ├── EngineDied             in the middle of an answer
+    │   └── EngineRetired      it was stopped for another model: the answer begins anew
     ├── EngineTimeout          no token within the limit
     └── ContextTooLong         prompt over the model's window
 """
@@ -204,6 +205,10 @@ class GoldenPromptFailed(EngineError):
 
 class EngineDied(EngineError):
     """The engine went away in the middle of an answer."""
+
+
+class EngineRetired(EngineDied):
+    """Stopped for another model: the answer begins anew there."""
 
 
 class EngineTimeout(EngineError):

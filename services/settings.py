@@ -61,18 +61,27 @@ class Settings(BaseSettings):
     modelscope_endpoint: str = Field("", description="Base URL of ModelScope or a mirror; empty: its own.")
     hub_probe_timeout_s: float = Field(3.0, description="Seconds to find out whether a hub is reachable.")
 
-    chat_model: str = Field("qwen2.5-coder-0.5b-instruct", description="Catalogue id of the chat model.")
-    engine_autostart: bool = Field(True, description="Start the chat model together with the portal.")
-    engine_context_tokens: int = Field(4096, description="Context window the engine is started with, tokens.")
-    engine_max_num_seqs: int = Field(8, description="Requests the engine answers at the same time.")
-    engine_kv_cache_gib: int = Field(1, description="KV cache of a CPU engine, GiB.")
+    chat_model: str = Field(
+        "qwen2.5-coder-0.5b-instruct",
+        description="Catalogue id of the model that a new portal begins with; later the Model Manager decides.",
+    )
+    engine_autostart: bool = Field(True, description="Start the models together with the portal.")
+    route_by_task: bool = Field(False, description="Let the code model word answers to questions about code.")
+    drain_timeout_s: float = Field(
+        120, description="Seconds running answers may take when models are switched; then they begin anew."
+    )
+    engine_context_tokens: int = Field(4096, description="Context window an engine is started with, tokens.")
+    engine_max_num_seqs: int = Field(8, description="Requests an engine answers at the same time.")
+    engine_kv_cache_gib: float | None = Field(
+        None, description="KV cache of a CPU engine, GiB; empty: context times requests."
+    )
     engine_gpu_memory_utilization: float = Field(0.9, description="Share of GPU memory an engine may use.")
     engine_start_timeout_s: float = Field(600, description="Seconds an engine may take to become ready.")
     engine_stop_timeout_s: float = Field(15, description="Seconds between SIGTERM and SIGKILL.")
     engine_max_restarts: int = Field(3, description="Restarts after crashes before the engine counts as failed.")
     engine_restart_backoff_s: float = Field(2, description="Wait before the first restart; doubles each time.")
     engine_stable_s: float = Field(300, description="Seconds of good service after which old crashes are forgotten.")
-    engine_probe_timeout_s: float = Field(60, description="Seconds an engine may take for a one-token answer.")
+    engine_probe_timeout_s: float = Field(20, description="Seconds an engine may take for a one-token answer.")
     engine_health_interval_s: float = Field(10, description="Seconds between looks at a ready engine's health.")
     engine_log_mib: int = Field(10, description="Size at which an engine's log is rotated, MiB; one old file is kept.")
     first_token_timeout_s: float = Field(180, description="Seconds to wait for the first token of an answer.")

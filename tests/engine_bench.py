@@ -4,19 +4,41 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import select
 
 from db.database import Database
 from db.engine_tables import EngineStart
+from services.engines.deployment_rows import DeploymentRows
 from services.engines.deployments import Deployments, EngineState
+from services.engines.golden import GoldenPrompt
+from services.engines.memory import Estimate
+from services.engines.options import DeploymentSettings
 from services.engines.process import EngineProcess
 from services.engines.run_record import RunRecord, RunRecords
+from services.engines.supervisor import Equipment
 from services.settings import Settings
 from tests.fakes import FakeLauncher, FakeModels
 
 MODEL = "fake-model"
+
+
+@dataclass
+class FakeMemory:
+    """An estimator for a machine with room for one model, or for several."""
+
+    needed_mib: float = 1000
+    available_mib: float = 100_000
+    engine_mib: float = 1000
+
+    def __call__(self, model_id: str, settings: DeploymentSettings, freed_mib: float) -> Estimate:
+        available_mib = self.available_mib + (self.engine_mib if freed_mib else 0)
+        return Estimate("cpu", {"weights": self.needed_mib}, self.needed_mib, 1.0, self.needed_mib, available_mib)
+
+    def only_one_fits(self) -> None:
+        self.available_mib = self.needed_mib / 2
 
 
 class Bench:
@@ -35,10 +57,16 @@ class Bench:
         self.database = Database.open(self.settings.database_path)
         self.launcher = FakeLauncher()
         self.models = FakeModels(home / "models", MODEL, "other-model", missing=("absent-model",))
+        self.memory = FakeMemory()
+        self.golden = [GoldenPrompt("Hello!")]
         self.portals: list[Deployments] = []
 
     def portal(self) -> Deployments:
-        portal = Deployments(self.database, self.settings, self.models, launcher_for=lambda _model: self.launcher)
+        equipment = Equipment(
+            self.settings, self.models, lambda _model, _settings: self.launcher, DeploymentRows(self.database)
+        )
+        portal = Deployments(equipment, estimate=self.memory, memory_of=lambda _pids, _device: 1000.0,
+                             golden_prompts=lambda _model: self.golden)
         self.portals.append(portal)
         return portal
 
@@ -50,7 +78,9 @@ class Bench:
         return portal
 
     def record(self) -> RunRecord | None:
-        return RunRecords(self.settings.engines_dir).load("chat")
+        """Of the engine that was started first, of those that run."""
+        records = RunRecords(self.settings.engines_dir)
+        return next((records.load(id_) for id_ in records.deployment_ids()), None)
 
     def session(self) -> EngineProcess:
         record = self.record()

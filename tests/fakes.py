@@ -15,8 +15,10 @@ from db.account_tables import Person
 from db.database import Database
 from services.accounts.passwords import Passwords
 from services.chat_model import ChatRequest
+from services.engines.gate import Gate, Lease
 from services.engines.launchers.base import LaunchPlan, LaunchRequest
-from services.errors import NotFound, PortalError
+from services.engines.states import Endpoint
+from services.errors import NotFound, PortalError, VerificationFailed
 from services.permissions import Actor, Role
 
 FAKE_ENGINE = Path(__file__).with_name("fake_engine.py")
@@ -108,7 +110,7 @@ class FakeChatStream:
 class FakeChatModel:
     """Answers every request with `reply`, or with what reply(request) returns.
 
-    unavailable: raised instead of an answer, by count_tokens too; fails: raised in the middle of an answer.
+    unavailable: why there is no model; fails: raised in the middle of an answer.
     requests and streams: what was asked and given, in order.
     """
 
@@ -118,11 +120,21 @@ class FakeChatModel:
     model_id: str = "qwen2.5-coder-0.5b-instruct"  # of the catalogue
     requests: list[ChatRequest] = field(default_factory=list)
     streams: list[FakeChatStream] = field(default_factory=list)
+    gate: Gate = field(init=False)
 
-    def stream(self, request: ChatRequest, *, role: str = "chat", heartbeat_s: float | None = None) -> FakeChatStream:
-        self.requests.append(request)
+    def __post_init__(self) -> None:
+        self.gate = Gate(self._endpoint)
+
+    def _endpoint(self, role: str) -> Endpoint:
         if self.unavailable:
             raise self.unavailable
+        return Endpoint("http://127.0.0.1:9/v1", "", self.model_id, Path(), deployment_id=1)
+
+    def enter(self, role: str = "chat", *, first: bool = False) -> Lease:
+        return self.gate.enter(role, first=first)
+
+    def stream(self, request: ChatRequest, lease: Lease, *, heartbeat_s: float | None = None) -> FakeChatStream:
+        self.requests.append(request)
         reply = self.reply(request) if callable(self.reply) else self.reply
         prompt_tokens = sum(_count(message["content"]) for message in request.messages)
         self.streams.append(FakeChatStream(reply, prompt_tokens, self.model_id, self.fails))
@@ -133,9 +145,7 @@ class FakeChatModel:
             raise self.unavailable
         return self.model_id
 
-    def count_tokens(self, text: str, *, role: str = "chat") -> int:
-        if self.unavailable:
-            raise self.unavailable
+    def count_tokens(self, text: str, lease: Lease) -> int:
         return _count(text)
 
     def warm_up(self, role: str = "chat") -> None:
@@ -150,15 +160,26 @@ def _count(text: str) -> int:
 class FakeEntry:
     id: str
     name: str
+    roles: tuple[str, ...] = ("chat", "code")
+    context_tokens: int = 8192
+
+
+@dataclass(frozen=True)
+class FakeVariant:
+    engines: tuple[str, ...] = ("vllm",)
 
 
 class FakeModels:
-    """Models that are on disk (an empty folder is enough for the fake engine), or in the catalogue only."""
+    """Models that are on disk (an empty folder is enough for the fake engine), or in the catalogue only.
+
+    tampered: ids of those whose files were changed.
+    """
 
     def __init__(self, folder: Path, *ready: str, missing: tuple[str, ...] = ()) -> None:
         self._folder = folder
         self._ready = ready
         self._known = {*ready, *missing}
+        self.tampered: set[str] = set()
 
     def entry(self, model_id: str) -> FakeEntry:
         if model_id not in self._known:
@@ -174,19 +195,31 @@ class FakeModels:
     def ready(self, model_id: str) -> bool:
         return self.entry(model_id).id in self._ready
 
+    def variant(self, model_id: str) -> FakeVariant:
+        return FakeVariant()
+
+    def verify(self, model_id: str) -> None:
+        if model_id in self.tampered:
+            raise VerificationFailed("The file {file} was changed.", file="model.safetensors")
+
 
 class FakeLauncher:
     """Launches tests/fake_engine.py with the given options; they may be changed between launches.
 
-    once: options of the next launch only.
+    once: options of the next launch only; by_model: further options of a model.
     """
 
-    name = "fake"
+    name = "vllm"
+    device = "cpu"
 
     def __init__(self, *options: str) -> None:
         self.options = options
         self.once: list[tuple[str, ...]] = []
+        self.by_model: dict[str, tuple[str, ...]] = {}
         self.launches = 0
+
+    def version(self) -> str:
+        return "fake 1"
 
     def plan(self, request: LaunchRequest) -> LaunchPlan:
         options = self.options
@@ -194,6 +227,7 @@ class FakeLauncher:
             self.launches += 1
             options = self.once.pop(0) if self.once else self.options
         command = [sys.executable, str(FAKE_ENGINE), "--port", str(request.port)]
+        options = (*options, *self.by_model.get(request.model_id, ()))
         return LaunchPlan(
             [*command, "--served-model-name", request.model_id, *options], {"VLLM_API_KEY": request.api_key}
         )

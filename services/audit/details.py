@@ -78,10 +78,31 @@ class CollectionDetail(Detail):
 
 @dataclass(frozen=True)
 class EngineDetail(Detail):
+    """mode, step, seconds: how a rollout went and how long it took; settings: of the deployment."""
+
     model: str = ""
     role: str = ""
     model_before: str = ""
-    launcher: str = ""
+    deployment_id: int | None = None
+    mode: str = ""
+    step: str = ""
+    seconds: float | None = None
+    settings: dict | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ModelDetail(Detail):
+    """source: where it came from or went to (a hub's repository, a folder, a server's address); sha256: of a bundle."""
+
+    model: str = ""
+    source: str = ""
+    revision: str = ""
+    roles: list | tuple = ()
+    sha256: str = ""
+    size_bytes: int | None = None
+    at: str = ""
+    days: list | tuple = ()
 
 
 @dataclass(frozen=True)

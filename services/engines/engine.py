@@ -5,72 +5,119 @@ from __future__ import annotations
 import secrets
 import socket
 import time
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from services.engines.engine_log import EngineLog, decisive_lines
-from services.engines.launchers.base import Launcher, LaunchRequest, fingerprint
+from services.engines.launchers.base import Launcher, LaunchPlan, LaunchRequest, fingerprint
+from services.engines.options import Spec
 from services.engines.probe import EngineProbe
-from services.engines.process import EngineProcess
+from services.engines.process import Elsewhere, EngineProcess, Process, remove_shared_memory
 from services.engines.run_record import RunRecord, RunRecords
 from services.engines.states import Endpoint
 from services.errors import EngineStartFailed
 from services.translation import N_
 
+GPU_TOLERANCE_MIB = 200  # a stopped engine's GPU memory is back when it is this near to what it was before
+GPU_PATIENCE_S = 20
+
+GpuUse = Callable[[], tuple[float, ...]]
+
 
 class EngineHome:
-    """Where engines of one role keep their record, their log and their caches."""
+    """Where the engine of one deployment keeps its record, its log and its caches."""
 
-    def __init__(self, folder: Path, role: str, log_limit_mib: int) -> None:
-        self.role = role
+    def __init__(self, folder: Path, deployment_id: int, log_limit_mib: int) -> None:
+        self.deployment_id = deployment_id
         self.records = RunRecords(folder)
-        self.log = EngineLog(folder / f"{role}.log", log_limit_mib)
+        self.log = EngineLog(folder / f"{deployment_id}.log", log_limit_mib)
         self.cache_dir = folder.resolve() / "cache"
         self.work_dir = folder.resolve() / "work"
 
-    def fingerprint(self, launcher: Launcher, model_id: str, model_path: Path) -> str:
-        return fingerprint(launcher, model_id, model_path, self.cache_dir)
+    def request(self, spec: Spec, model_path: Path, *, port: int = 0, api_key: str = "") -> LaunchRequest:
+        return LaunchRequest(spec.model_id, model_path, port, api_key, self.cache_dir, spec.settings)
+
+    def fingerprint(self, launcher: Launcher, spec: Spec, model_path: Path) -> str:
+        return fingerprint(launcher, self.request(spec, model_path))
 
 
 class Engine:
-    """A run that this portal launched or adopted."""
+    """A run that this portal launched or adopted. plan: what was launched; None for an adopted one."""
 
-    def __init__(self, home: EngineHome, record: RunRecord, process: EngineProcess, model_path: Path) -> None:
+    def __init__(
+        self,
+        home: EngineHome,
+        record: RunRecord,
+        process: Process,
+        endpoint: Endpoint,
+        *,
+        device: str,
+        plan: LaunchPlan | None = None,
+    ) -> None:
         self.home = home
         self.record = record
         self.process = process
-        self.probe = EngineProbe(record.port, record.api_key, record.model_id)
-        self.endpoint = Endpoint(f"http://127.0.0.1:{record.port}/v1", record.api_key, record.model_id, model_path)
+        self.endpoint = endpoint
+        self.plan = plan
+        self.probe = EngineProbe(endpoint, pids=process.members, device=device)
 
     @classmethod
-    def launch(cls, home: EngineHome, launcher: Launcher, model_id: str, model_path: Path) -> Engine:
-        """Start a process for the model and record it. Raises EngineStartFailed when there is nothing to run."""
-        request = LaunchRequest(model_id, model_path, _free_port(), secrets.token_urlsafe(32), home.cache_dir)
-        plan = launcher.plan(request)
-        log_offset = home.log.size()
-        try:
-            process = EngineProcess.spawn(plan, log_path=home.log.path, work_dir=home.work_dir)
-        except OSError as error:
-            raise EngineStartFailed(
-                N_("The engine's program could not be run: {cause}"),
-                hint=N_("Set the portal up again: make setup"),
-                cause=str(error),
-                log="",
-            ) from error
+    def launch(
+        cls, home: EngineHome, launcher: Launcher, spec: Spec, model_path: Path, *, gpu_use: GpuUse = tuple
+    ) -> Engine:
+        """Start a process for the model and record it, or reach out to the server elsewhere that the plan names.
+
+        Raises EngineUnavailable (settings that the engine does not have), EngineStartFailed (nothing to run).
+        """
+        port, api_key = _free_port(), secrets.token_urlsafe(32)
+        plan = launcher.plan(home.request(spec, model_path, port=port, api_key=api_key))
+        if not plan.command:
+            return cls._reach_out(home, launcher, spec, plan)
+        used, log_offset = gpu_use(), home.log.size()
+        process = _spawn(plan, home)
         record = RunRecord(
-            role=home.role,
-            model_id=model_id,
+            deployment_id=spec.id,
+            model_id=spec.model_id,
             launcher=launcher.name,
-            fingerprint=home.fingerprint(launcher, model_id, model_path),
+            fingerprint=home.fingerprint(launcher, spec, model_path),
             **asdict(process.identity),
-            port=request.port,
-            api_key=request.api_key,
+            port=port,
+            api_key=api_key,
             command=plan.command,
+            served_name=plan.served_name or spec.model_id,
             started_at=time.time(),
             log_offset=log_offset,
+            gpu_used_mib=used,
         )
         home.records.save(record)
-        return cls(home, record, process, model_path)
+        return cls(home, record, process, _loopback(record, model_path), device=launcher.device, plan=plan)
+
+    @classmethod
+    def adopt(cls, home: EngineHome, record: RunRecord, launcher: Launcher, model_path: Path) -> Engine:
+        """An engine that another portal started, by its record."""
+        process = EngineProcess(record.identity)
+        return cls(home, record, process, _loopback(record, model_path), device=launcher.device)
+
+    @classmethod
+    def _reach_out(cls, home: EngineHome, launcher: Launcher, spec: Spec, plan: LaunchPlan) -> Engine:
+        process = Elsewhere()
+        record = RunRecord(
+            deployment_id=spec.id,
+            model_id=spec.model_id,
+            launcher=launcher.name,
+            fingerprint="",
+            **asdict(process.identity),
+            port=0,
+            api_key="",
+            command=[],
+            served_name="",
+            started_at=time.time(),
+            log_offset=0,
+        )
+        served = plan.served_name or spec.model_id
+        endpoint = Endpoint(plan.base_url, plan.api_key, spec.model_id, Path(), served, spec.id, "external")
+        return cls(home, record, process, endpoint, device=launcher.device, plan=plan)
 
     @property
     def running_s(self) -> float:
@@ -78,8 +125,13 @@ class Engine:
         return max(0.0, time.time() - self.record.started_at)
 
     def note_ready(self) -> None:
-        self.record = self.record.became_ready()
-        self.home.records.save(self.record)
+        self.record = self.record.became_ready(self.process.shared_memory())
+        if self.process.pid:
+            self.home.records.save(self.record)
+
+    def forget_readiness(self) -> None:
+        """Of a server elsewhere that went away: when it answers again, that is a start."""
+        self.record = replace(self.record, was_ready=False)
 
     def answers(self, timeout_s: float) -> bool:
         """Readiness: healthy, and a one-token completion succeeds (or others' answers grow)."""
@@ -87,46 +139,53 @@ class Engine:
 
     def stop(self, timeout_s: float) -> bool:
         """End it; True, and the record gone, when no process of it lives any more."""
+        segments = {*self.record.shared_memory, *self.process.shared_memory()}
         gone = self.process.stop(timeout_s)
         if gone:
-            self.home.records.remove(self.home.role)
+            remove_shared_memory(segments)
+            self.home.records.remove(self.home.deployment_id)
         return gone
+
+    def gpu_memory_is_back(self, gpu_use: GpuUse) -> bool:
+        """Whether every GPU's used memory is what it was before the start, or becomes so within GPU_PATIENCE_S."""
+        deadline = time.monotonic() + GPU_PATIENCE_S
+        while any(
+            now > before + GPU_TOLERANCE_MIB for now, before in zip(gpu_use(), self.record.gpu_used_mib, strict=False)
+        ):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+        return True
 
     def decisive_lines(self) -> list[str]:
         return decisive_lines(self.home.log.since(self.record.log_offset))
 
     def failure(self, model_name: str) -> EngineStartFailed:
         """Why it ended, told by its log and its exit status. Call it when it has ended."""
+        return self._ended(N_("The model {name} could not be started: {cause}"), model_name)
+
+    def crash(self, model_name: str) -> EngineStartFailed:
+        """Why it ended after it had been ready. Call it when it has ended."""
+        message = N_("The model {name} ended unexpectedly, more often than it may be restarted: {cause}")
+        return self._ended(message, model_name)
+
+    def _ended(self, message: str, model_name: str) -> EngineStartFailed:
         lines = self.decisive_lines()
         return EngineStartFailed(
-            N_("The model {name} could not be started: {cause}"),
-            hint=N_("The engine's log says more: cli.py engine logs {role}"),
+            message,
+            hint=N_("The engine's log says more: Model Manager, or cli.py engine logs"),
             name=model_name,
             cause=lines[-1] if lines else self._exit_in_words(),
-            role=self.home.role,
             log="\n".join(lines),
         )
 
     def too_slow(self, model_name: str, limit_s: float) -> EngineStartFailed:
         return EngineStartFailed(
             N_("The model {name} was not ready after {limit:.0f} s."),
-            hint=N_("On a slow machine set PORTAL_ENGINE_START_TIMEOUT_S higher. Log: cli.py engine logs {role}"),
+            hint=N_("On a slow machine set PORTAL_ENGINE_START_TIMEOUT_S higher. Log: cli.py engine logs"),
             name=model_name,
             limit=limit_s,
-            role=self.home.role,
             log="\n".join(self.decisive_lines()),
-        )
-
-    def crash(self, model_name: str) -> EngineStartFailed:
-        """Why it ended after it had been ready. Call it when it has ended."""
-        lines = self.decisive_lines()
-        return EngineStartFailed(
-            N_("The model {name} ended unexpectedly, more often than it may be restarted: {cause}"),
-            hint=N_("The engine's log says more: cli.py engine logs {role}"),
-            name=model_name,
-            cause=lines[-1] if lines else self._exit_in_words(),
-            role=self.home.role,
-            log="\n".join(lines),
         )
 
     def lost_its_port(self) -> bool:
@@ -138,6 +197,31 @@ class Engine:
         if code is None:
             return "it stopped answering"
         return f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+
+
+def _spawn(plan: LaunchPlan, home: EngineHome) -> EngineProcess:
+    try:
+        return EngineProcess.spawn(plan, log_path=home.log.path, work_dir=home.work_dir)
+    except OSError as error:
+        raise EngineStartFailed(
+            N_("The engine's program could not be run: {cause}"),
+            hint=N_("Set the portal up again: make setup"),
+            cause=str(error),
+            log="",
+        ) from error
+
+
+def _loopback(record: RunRecord, model_path: Path) -> Endpoint:
+    base_url = f"http://127.0.0.1:{record.port}/v1"
+    return Endpoint(
+        base_url,
+        record.api_key,
+        record.model_id,
+        model_path,
+        record.served_name,
+        record.deployment_id,
+        record.launcher,
+    )
 
 
 def _free_port() -> int:

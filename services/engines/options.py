@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -47,3 +48,13 @@ class DeploymentSettings(BaseModel):
     threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: all cores.")
     lora: tuple[LoraAdapter, ...] = Field((), description="LoRA adapters served with the model.")
     idle_unload_minutes: int = Field(0, ge=0, description="Unloaded after so long without a request; 0: never.")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What one deployment runs. id: of its row; it never changes."""
+
+    id: int
+    model_id: str
+    model_name: str
+    settings: DeploymentSettings

@@ -13,14 +13,17 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
 from services.engines.launchers.base import LaunchPlan
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+SHARED_MEMORY = "/dev/shm/"
 POLL_S = 0.05
 
 log = logging.getLogger(__name__)
@@ -41,6 +44,41 @@ class Identity:
         if stat is None or stat.state in "ZX":
             return None
         return cls(pid, stat.start_ticks, BOOT_ID.read_text().strip())
+
+
+class Process(Protocol):
+    """What an engine's life is watched and ended by."""
+
+    identity: Identity
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def exit_code(self) -> int | None: ...
+    def alive(self) -> bool: ...
+    def members(self) -> list[int]: ...
+    def shared_memory(self) -> list[str]: ...
+    def stop(self, timeout_s: float) -> bool: ...
+
+
+class Elsewhere:
+    """A server that this portal neither starts nor stops: it lives as far as anybody here can tell."""
+
+    identity = Identity(0, 0, "")
+    pid = 0
+    exit_code = None
+
+    def alive(self) -> bool:
+        return True
+
+    def members(self) -> list[int]:
+        return []
+
+    def shared_memory(self) -> list[str]:
+        return []
+
+    def stop(self, timeout_s: float) -> bool:
+        return True
 
 
 class EngineProcess:
@@ -96,6 +134,10 @@ class EngineProcess:
             return []
         return [pid for pid in psutil.pids() if _lives_in_session(pid, self.pid)]
 
+    def shared_memory(self) -> list[str]:
+        """Files in /dev/shm that its members map: killed processes leave them, and with them memory, behind."""
+        return sorted({path for pid in self.members() for path in _shared_memory_of(pid)})
+
     def terminate(self) -> None:
         """Ask the whole session to end; returns at once."""
         self._signal(signal.SIGTERM)
@@ -138,6 +180,21 @@ class EngineProcess:
             return False
         stat = _read_stat(self.pid)
         return stat is None or stat.start_ticks == self.identity.start_ticks
+
+
+def remove_shared_memory(paths: Iterable[str]) -> None:
+    for path in paths:
+        Path(path).unlink(missing_ok=True)
+
+
+def _shared_memory_of(pid: int) -> set[str]:
+    """By the names in /proc/<pid>/maps; a file that was unlinked already is marked "(deleted)"."""
+    try:
+        lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    except OSError:  # it ended, or is not ours to look at
+        return set()
+    names = {line.partition(SHARED_MEMORY)[2] for line in lines if SHARED_MEMORY in line}
+    return {SHARED_MEMORY + name for name in names if not name.endswith(" (deleted)")}
 
 
 @dataclass(frozen=True)

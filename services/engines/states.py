@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from services.engines.options import EngineKind
 from services.errors import EngineNotReady, PortalError
 from services.translation import N_
 
@@ -15,9 +16,9 @@ class EngineState(StrEnum):
 
     STOPPED ──start──► STARTING ──first token──► READY ──stop with a drain time──► DRAINING
        ▲                │ │  ▲                   │   │                                │
-       │                │ │  └──crashed: again───┘   │stop, or another model          │idle, or time is up
+       │                │ │  └──crashed: again───┘   │stop, or nobody asked           │idle, or time is up
        │                │ └──stop──────────────────► ▼ ◄──────────────────────────────┘
-       └────────────────┼──────────────────────── STOPPING (then STARTING when another model was ordered)
+       └────────────────┼──────────────────────── STOPPING (then STARTING when a start was ordered meanwhile)
                         ▼
                       FAILED ──start──► STARTING,  ──stop──► STOPPED
 
@@ -41,7 +42,8 @@ class EngineStatus:
 
     error: why there is no answer to be had, for people (None exactly when READY); reason: its English text.
     elapsed_s: seconds in this state (of STARTING: since this attempt began). typical_start_s: median of the last
-    ready starts of this model here, or a guess.
+    ready starts of this model here, or a guess. unloaded: stopped because nobody asked; the next question starts it.
+    switching_to: name of the model that is about to take the role over; "" for none.
     """
 
     role: str
@@ -54,6 +56,9 @@ class EngineStatus:
     typical_start_s: float | None
     pid: int | None
     base_url: str | None
+    deployment_id: int | None = None
+    unloaded: bool = False
+    switching_to: str = ""
 
     @property
     def ready(self) -> bool:
@@ -62,12 +67,18 @@ class EngineStatus:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a ready engine answers. base_url ends in /v1; model_path: its folder, for the tokenizer."""
+    """Where a ready engine answers. base_url ends in /v1; model_path: its folder, for the tokenizer.
+
+    served_name: what requests call the model; model_id: what the catalogue calls it.
+    """
 
     base_url: str
     api_key: str
     model_id: str
     model_path: Path
+    served_name: str = ""
+    deployment_id: int = 0
+    engine: EngineKind = "vllm"
 
 
 def not_ready(state: EngineState, elapsed_s: float, typical_start_s: float) -> EngineNotReady:
@@ -88,6 +99,20 @@ def not_ready(state: EngineState, elapsed_s: float, typical_start_s: float) -> E
         EngineState.STOPPING: (N_("The model is stopping."), N_("Ask again when it is back.")),
     }[state]
     return EngineNotReady(message, hint=hint, elapsed=elapsed_s, typical=typical_start_s)
+
+
+def unloaded() -> EngineNotReady:
+    return EngineNotReady(
+        N_("The model was unloaded because nobody asked for a while."),
+        hint=N_("The next question loads it again."),
+    )
+
+
+def nothing_ordered() -> EngineNotReady:
+    return EngineNotReady(
+        N_("No model is running for this."),
+        hint=N_("An administrator can start one in the Model Manager."),
+    )
 
 
 def restarting(elapsed_s: float, typical_start_s: float, attempt: int, attempts: int) -> EngineNotReady:

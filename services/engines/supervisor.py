@@ -1,4 +1,4 @@
-"""The thread that carries out the orders of one role (states.py draws the transitions)."""
+"""The thread that carries out the orders of one deployment (states.py draws the transitions)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from services.engines.background import BackgroundCall
+from services.engines.deployment_rows import DeploymentRows, StartReport
 from services.engines.desk import Desk, Order
-from services.engines.engine import Engine, EngineHome
+from services.engines.engine import Engine, EngineHome, GpuUse
 from services.engines.launchers.base import Launcher
-from services.engines.probe import BackgroundCall
+from services.engines.launchers.masking import masked
+from services.engines.observer import Observer
+from services.engines.options import DeploymentSettings, EngineKind
 from services.engines.process import EngineProcess
-from services.engines.start_times import StartTimes
 from services.engines.states import EngineState
 from services.errors import EngineError, EngineStartFailed, ModelFilesError, PortalError
 from services.settings import Settings
@@ -25,6 +28,8 @@ from services.translation import N_
 
 POLL_S = 0.2
 ADOPTION_PATIENCE_S = 60.0  # an engine that was ready before must answer again within this time
+FIRST_TOKEN_PATIENCE_S = 120.0  # of an engine that has just loaded
+LONGEST_BACKOFF_S = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +37,15 @@ log = logging.getLogger(__name__)
 class NamedModel(Protocol):
     @property
     def name(self) -> str: ...
+    @property
+    def roles(self) -> tuple[str, ...]: ...
+    @property
+    def context_tokens(self) -> int: ...
+
+
+class SuitsEngines(Protocol):
+    @property
+    def engines(self) -> tuple[EngineKind, ...]: ...
 
 
 class ReadyModels(Protocol):
@@ -40,16 +54,24 @@ class ReadyModels(Protocol):
     def ready(self, model_id: str) -> bool: ...
     def path(self, model_id: str) -> Path: ...
     def entry(self, model_id: str) -> NamedModel: ...
+    def variant(self, model_id: str) -> SuitsEngines: ...
+    def verify(self, model_id: str) -> None: ...
 
 
 @dataclass(frozen=True)
 class Equipment:
-    """What supervisors work with. launcher_for: the launcher of a model id."""
+    """What supervisors work with.
+
+    launcher_for: the launcher of a model id with these settings; predict: MiB by the estimate, None when it has none;
+    gpu_use: used MiB of each GPU now.
+    """
 
     settings: Settings
     models: ReadyModels
-    launcher_for: Callable[[str], Launcher]
-    starts: StartTimes
+    launcher_for: Callable[[str, DeploymentSettings], Launcher]
+    rows: DeploymentRows
+    predict: Callable[[str, DeploymentSettings], float | None] = lambda _model, _settings: None
+    gpu_use: GpuUse = tuple
 
 
 class End(Enum):
@@ -57,6 +79,7 @@ class End(Enum):
 
     READY = auto()
     SUPERSEDED = auto()  # another order came, or the portal closes
+    IDLE = auto()  # nobody asked for long enough
     DIED = auto()
     TOO_SLOW = auto()
 
@@ -71,15 +94,15 @@ class Ended:
 
 
 class Supervisor:
-    """Owns the engine of one role. Only its thread touches the engine."""
+    """Owns the engine of one deployment. Only its thread touches the engine."""
 
-    def __init__(self, desk: Desk, home: EngineHome, equipment: Equipment) -> None:
+    def __init__(self, desk: Desk, home: EngineHome, equipment: Equipment, observer: Observer) -> None:
         self._desk = desk
+        self._spec = desk.spec
         self._home = home
+        self._equipment = equipment
         self._settings = equipment.settings
-        self._models = equipment.models
-        self._launcher_for = equipment.launcher_for
-        self._starts = equipment.starts
+        self._observer = observer
         self._adopted: Engine | None = None
         self._thread: threading.Thread | None = None
 
@@ -87,7 +110,7 @@ class Supervisor:
         """Start the thread if there is none; call under the deployments' lock."""
         if self._thread is None or not self._thread.is_alive():
             self._adopted = adopted
-            self._thread = threading.Thread(target=self._run, name=f"engine-{self._desk.role}", daemon=True)
+            self._thread = threading.Thread(target=self._run, name=f"engine-{self._spec.id}", daemon=True)
             self._thread.start()
 
     def join(self) -> None:
@@ -98,8 +121,8 @@ class Supervisor:
         try:
             while not self._desk.closed:
                 order = self._desk.order
-                if order.model_id is not None:
-                    self._carry_out(order, order.model_id)
+                if order.run:
+                    self._carry_out(order)
                 elif not self._desk.leave_if_done(order):
                     continue
                 self._desk.wait_for_change(order)
@@ -107,12 +130,12 @@ class Supervisor:
             if not self._desk.closed:  # a bug is on its way to the log; nobody shall wait for this thread
                 self._desk.abandon(_unsupervised())
 
-    def _carry_out(self, order: Order, model_id: str) -> None:
+    def _carry_out(self, order: Order) -> None:
         """Keep the model served until the order is superseded or the engine has failed for good."""
         restarts = 0
         while self._desk.wants(order):
             try:
-                end = self._live_once(order, model_id, restarts)
+                end = self._live_once(order, restarts)
             except PortalError as error:
                 self._fail(error)
                 return
@@ -120,39 +143,44 @@ class Supervisor:
                 return
             if end.served_s >= self._settings.engine_stable_s:
                 restarts = 0
-            if not end.again or restarts >= self._settings.engine_max_restarts:
+            elsewhere = self._spec.settings.engine == "external"
+            if not elsewhere and (not end.again or restarts >= self._settings.engine_max_restarts):
                 self._fail(end.failure)
                 return
             restarts += 1
             self._enter_restart(restarts)
-            if self._desk.wait_for_change(order, self._settings.engine_restart_backoff_s * 2 ** (restarts - 1)):
+            backoff_s = self._settings.engine_restart_backoff_s * 2 ** (restarts - 1)
+            if self._desk.wait_for_change(order, min(backoff_s, LONGEST_BACKOFF_S)):
                 return
 
-    def _live_once(self, order: Order, model_id: str, restarts: int) -> Ended | None:
-        """One life of an engine, from its start to its end; None when the order was superseded.
+    def _live_once(self, order: Order, restarts: int) -> Ended | None:
+        """One life of an engine, from its start to its end; None when it was superseded, or unloaded.
 
-        Raises PortalError when there is nothing to start.
+        Raises PortalError when there is nothing to start, or when its files were changed.
         """
-        engine, self._adopted = self._adopted or self._launch(model_id, restarts), None
-        name = self._models.entry(model_id).name
-        end = self._await_readiness(engine, order)
+        verified = bool(restarts or self._adopted)
+        engine, self._adopted = self._adopted or self._launch(restarts), None
+        end = self._await_readiness(engine, order, None if verified else self._verification())
         if end is End.READY:
             self._note_ready(engine)
             ready_at = time.monotonic()
             end = self._watch(engine, order)
             if end is End.DIED:
-                return self._crashed(engine, name, time.monotonic() - ready_at)
+                return self._crashed(engine, time.monotonic() - ready_at)
         if end is End.SUPERSEDED:
             self._part_with(engine)
             return None
-        failure = self._failed_start(engine, name, end)
+        if end is End.IDLE:
+            self._unload(engine, order)
+            return None
+        failure = self._failed_start(engine, end)
         return Ended(failure, again=bool(restarts) or engine.record.was_ready or engine.lost_its_port())
 
-    def _crashed(self, engine: Engine, name: str, served_s: float) -> Ended:
-        log.warning("engine %d of role %s ended unexpectedly", engine.process.pid, self._desk.role)
+    def _crashed(self, engine: Engine, served_s: float) -> Ended:
+        log.warning("engine %d of deployment %d ended unexpectedly", engine.process.pid, self._spec.id)
         self._desk.enter(EngineState.STARTING, attempt=1, attempts=self._settings.engine_max_restarts, endpoint=None)
         self._end(engine, 0)
-        return Ended(engine.crash(name), again=True, served_s=served_s)
+        return Ended(engine.crash(self._spec.model_name), again=True, served_s=served_s)
 
     def _enter_restart(self, restarts: int) -> None:
         attempts = self._settings.engine_max_restarts
@@ -161,38 +189,45 @@ class Supervisor:
     def _fail(self, failure: PortalError) -> None:
         self._desk.enter(EngineState.FAILED, failure=failure, pid=None, endpoint=None)
 
-    def _launch(self, model_id: str, restarts: int) -> Engine:
-        entry = self._models.entry(model_id)
+    def _launch(self, restarts: int) -> Engine:
+        spec, models = self._spec, self._equipment.models
         self._desk.enter(
             EngineState.STARTING,
-            model_id=model_id,
-            model_name=entry.name,
-            typical_start_s=self._starts.typical_s(model_id),
+            typical_start_s=self._equipment.rows.typical_start_s(spec.model_id),
             attempt=restarts,
             attempts=self._settings.engine_max_restarts,
             pid=None,
             endpoint=None,
+            idle=False,
         )
-        if not self._models.ready(model_id):
+        if not models.ready(spec.model_id):
             raise ModelFilesError(
                 N_("The model {name} is not on this machine."),
                 hint=N_("Fetch it first: cli.py models fetch {id}"),
-                name=entry.name,
-                id=model_id,
+                name=spec.model_name,
+                id=spec.model_id,
             )
         self._end_recorded()
-        engine = Engine.launch(self._home, self._launcher_for(model_id), model_id, self._models.path(model_id))
-        self._desk.note_pid(engine.process.pid)
+        launcher = self._equipment.launcher_for(spec.model_id, spec.settings)
+        gpu_use = self._equipment.gpu_use
+        engine = Engine.launch(self._home, launcher, spec, models.path(spec.model_id), gpu_use=gpu_use)
+        self._observer.launched(launcher)
+        self._desk.note_pid(engine.process.pid or None)
         return engine
 
+    def _verification(self) -> BackgroundCall | None:
+        """The model's files are read and compared while the engine loads them: no time is lost."""
+        return BackgroundCall(partial(self._equipment.models.verify, self._spec.model_id), self._desk.wake)
+
     def _end_recorded(self) -> None:
-        """Never two engines of one role: end one that is still recorded, however it came to be forgotten."""
-        record = self._home.records.load(self._desk.role)
+        """Never two engines of one deployment: end one that is still recorded, however it came to be forgotten."""
+        record = self._home.records.load(self._spec.id)
         if record is not None:
             EngineProcess(record.identity).stop(self._settings.engine_stop_timeout_s)
-            self._home.records.remove(self._desk.role)
+            self._home.records.remove(self._spec.id)
 
-    def _await_readiness(self, engine: Engine, order: Order) -> End:
+    def _await_readiness(self, engine: Engine, order: Order, verification: BackgroundCall | None) -> End:
+        """READY when it makes a token and its files are what they should be. Raises VerificationFailed."""
         limit_s = ADOPTION_PATIENCE_S if engine.record.was_ready else self._settings.engine_start_timeout_s
         known_s = 0.0 if engine.record.was_ready else engine.running_s
         deadline = time.monotonic() + limit_s - known_s
@@ -200,56 +235,78 @@ class Supervisor:
         while time.monotonic() < deadline:
             if not self._desk.wants(order):
                 return End.SUPERSEDED
+            if verification and verification.failure:
+                self._end(engine, 0)
+                raise verification.failure
             if not engine.process.alive():
                 return End.DIED
-            if call is None or call.result is False:
-                call = BackgroundCall(partial(engine.answers, self._settings.engine_probe_timeout_s), self._desk.wake)
-            if call.result:
+            if call is None or (call.done and not call.result):
+                call = BackgroundCall(partial(engine.answers, FIRST_TOKEN_PATIENCE_S), self._desk.wake)
+            if call.result and (verification is None or verification.done):
                 return End.READY
             self._desk.wait_for_change(order, POLL_S)
         return End.TOO_SLOW
 
     def _note_ready(self, engine: Engine) -> None:
         if not engine.record.was_ready:
-            self._starts.record(engine.record.model_id, engine.record.launcher, ready=True, duration_s=engine.running_s)
             engine.note_ready()
+            self._equipment.rows.note_ready(self._spec.id)
+            self._observer.ready(engine, self._record_start(engine, ready=True))
+        else:
+            self._observer.ready(engine, None)
         self._desk.take_suspicion()
-        self._desk.enter(EngineState.READY, pid=engine.process.pid, endpoint=engine.endpoint)
+        self._desk.enter(EngineState.READY, pid=engine.process.pid or None, endpoint=engine.endpoint)
 
-    def _failed_start(self, engine: Engine, name: str, end: End) -> EngineStartFailed:
+    def _record_start(self, engine: Engine, *, ready: bool, reason: str = "") -> int:
+        command, environment = masked(engine.plan) if engine.plan else ([], {})
+        report = StartReport(
+            launcher=engine.record.launcher,
+            ready=ready,
+            duration_s=engine.running_s,
+            reason=reason,
+            command=tuple(command),
+            environment=environment,
+            engine_version=self._observer.engine_version,
+            device=self._observer.device,
+            predicted_mib=self._equipment.predict(self._spec.model_id, self._spec.settings) if ready else None,
+        )
+        return self._equipment.rows.record_start(self._spec, report)
+
+    def _failed_start(self, engine: Engine, end: End) -> EngineStartFailed:
         """Clear the engine away and say why it did not become ready."""
         duration_s = engine.running_s
         self._end(engine, 0 if end is End.DIED else self._settings.engine_stop_timeout_s)
+        name = self._spec.model_name
         failure = engine.too_slow(name, duration_s) if end is End.TOO_SLOW else engine.failure(name)
-        record = engine.record
-        self._starts.record(record.model_id, record.launcher, ready=False, duration_s=duration_s, reason=str(failure))
+        self._record_start(engine, ready=False, reason=str(failure))
         return failure
 
     def _watch(self, engine: Engine, order: Order) -> End:
-        """SUPERSEDED or DIED: the process ended, or the engine behind the API makes no tokens any more."""
+        """SUPERSEDED, IDLE, or DIED: the process ended, or the engine behind the API makes no tokens any more."""
         check_at = time.monotonic() + self._settings.engine_health_interval_s
         call: BackgroundCall | None = None
         while self._desk.wants(order):
             if not engine.process.alive():
                 return End.DIED
+            if self._observer.idle_too_long(self._spec.settings.idle_unload_minutes * 60):
+                return End.IDLE
             if call is not None and call.done:
                 if not call.result:
                     return End.DIED
                 call, check_at = None, time.monotonic() + self._settings.engine_health_interval_s
-            if call is None:
-                call = self._check(engine, due=time.monotonic() >= check_at)
+            if call is None and (self._desk.take_suspicion() or time.monotonic() >= check_at):
+                call = BackgroundCall(
+                    partial(engine.probe.lives, self._settings.engine_probe_timeout_s), self._desk.wake
+                )
+            self._observer.observe(engine)
             engine.home.log.rotate_if_large()
             self._desk.wait_for_news(order, POLL_S)
         return End.SUPERSEDED
 
-    def _check(self, engine: Engine, *, due: bool) -> BackgroundCall | None:
-        """A token when somebody suspects the engine; else, when due, its own opinion, and a token if that is bad."""
-        timeout_s = self._settings.engine_probe_timeout_s
-        if self._desk.take_suspicion():
-            return BackgroundCall(partial(engine.probe.lives, timeout_s), self._desk.wake)
-        if due:
-            return BackgroundCall(lambda: engine.probe.healthy() or engine.probe.lives(timeout_s), self._desk.wake)
-        return None
+    def _unload(self, engine: Engine, order: Order) -> None:
+        self._desk.enter(EngineState.STOPPING, endpoint=None)
+        self._end(engine, self._settings.engine_stop_timeout_s)
+        self._desk.leave_idle(order)
 
     def _part_with(self, engine: Engine) -> None:
         """The order is superseded: leave the engine to the next portal, or end it."""
@@ -259,6 +316,8 @@ class Supervisor:
             self._drain(engine, self._desk.order.drain_s)
         self._desk.enter(EngineState.STOPPING, endpoint=None)
         self._end(engine, self._settings.engine_stop_timeout_s)
+        if not engine.gpu_memory_is_back(self._equipment.gpu_use) and not self._desk.order.run:
+            self._desk.give(Order(run=False, failure=_gpu_memory_kept()))
 
     def _drain(self, engine: Engine, limit_s: float) -> None:
         self._desk.enter(EngineState.DRAINING, endpoint=None)
@@ -276,4 +335,11 @@ def _unsupervised() -> EngineError:
     return EngineError(
         N_("The portal has stopped looking after the model because of an error of its own."),
         hint=N_("See the portal's log, and restart the portal."),
+    )
+
+
+def _gpu_memory_kept() -> EngineError:
+    return EngineError(
+        N_("The model has stopped, but its GPU memory did not come back."),
+        hint=N_("Another process may hold it: look at the processes on the GPU (nvidia-smi)."),
     )

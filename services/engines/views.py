@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from services.engines.memory import Estimate
-from services.engines.options import DeploymentSettings
+from services.engines.options import DeploymentSettings, Spec
 from services.engines.states import EngineStatus
 from services.errors import PortalError
 
@@ -63,6 +63,7 @@ class RolloutPlan:
     replaces: str  # name of the model that serves now; "" for none
     typical_start_s: float
     unserved_s: float
+    shares: Spec | None = None  # the deployment that runs already, in mode SHARED
     refusal: PortalError | None = None
 
 

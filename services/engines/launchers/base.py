@@ -30,12 +30,15 @@ class LaunchRequest:
 class LaunchPlan:
     """`environment` holds only what is added to the portal's own; the API key is in it and never in `command`.
 
-    An empty command: nothing is started, a server elsewhere answers at base_url.
+    served_name: what requests must call the model; "": its id. An empty command: nothing is started, a server elsewhere
+    answers at base_url (which ends in /v1) and takes api_key.
     """
 
     command: list[str]
     environment: dict[str, str]
+    served_name: str = ""
     base_url: str = ""
+    api_key: str = ""
 
 
 class Launcher(Protocol):

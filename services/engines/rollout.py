@@ -1,0 +1,260 @@
+"""A rollout: one switch of roles to another deployment, with the way back.
+
+                        ┌ BESIDE ──────────────────────────► STARTING ─► TESTING ─► alias moves ─► RETIRING ─► DONE
+VERIFYING ──────────────┤                                       ▲ │          │
+                        └ IN_PLACE: hold, DRAINING ─► STOPPING ─┘ └──────────┴─► ROLLING_BACK ─► FAILED, CANCELLED
+
+Held requests wait at the gate until the rollout is over, whatever comes of it: they are answered by the new model, or
+by the old one again, or learn why there is none.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from db.tables import utc_now
+from services.engines import golden
+from services.engines.deployment_rows import DeploymentRows
+from services.engines.desk import SETTLED
+from services.engines.gate import Gate
+from services.engines.golden import GoldenPrompt
+from services.engines.options import Spec
+from services.engines.posts import Posts
+from services.engines.states import EngineState
+from services.engines.supervisor import ReadyModels
+from services.engines.views import Mode, RolloutPlan, RolloutView, Step
+from services.errors import EngineError, EngineStartFailed, PortalError
+from services.permissions import Actor
+from services.translation import N_
+
+POLL_S = 0.2
+GOLDEN_TIMEOUT_S = 120.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What rollouts work with. point: lets roles be answered by a deployment from now on, for good."""
+
+    posts: Posts
+    gate: Gate
+    rows: DeploymentRows
+    models: ReadyModels
+    point: Callable[[tuple[str, ...], Spec], None]
+    serves: Callable[[Spec], bool]  # whether any role is answered by the deployment
+    golden_prompts: Callable[[str], list[GoldenPrompt]]
+    drain_timeout_s: float
+    start_timeout_s: float
+
+
+class _Cancelled(Exception):
+    """Somebody cancelled the rollout."""
+
+
+class Rollout:
+    """Runs in a thread of its own; view() and cancel() are for everybody."""
+
+    def __init__(
+        self,
+        plan: RolloutPlan,
+        candidate: Spec,
+        old: Spec | None,
+        *,
+        actor: Actor,
+        tools: Tools,
+        on_end: Callable[[RolloutView], None] = lambda _view: None,
+    ) -> None:
+        """old: what serves the role and runs now."""
+        self.plan = plan
+        self.candidate = candidate
+        self.actor = actor
+        self._old = old
+        self._tools = tools
+        self._on_end = on_end
+        self._step = Step.VERIFYING
+        self._error: PortalError | None = None
+        self._started_at: datetime = utc_now()
+        self._began = time.monotonic()
+        self._ended: float | None = None
+        self._cancel = threading.Event()
+        self._old_stopped = False
+        self._moved = False
+        self._thread = threading.Thread(target=self._run, name="rollout", daemon=True)
+
+    def begin(self) -> None:
+        """Without an old one the role points at the candidate at once, so that everybody sees it load."""
+        if self.plan.mode is Mode.FIRST:
+            self._tools.point(self.plan.roles, self.candidate)
+            self._tools.posts.run(self.candidate)
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Takes effect until the alias has moved; then the rollout ends as it would."""
+        self._cancel.set()
+
+    def join(self, timeout_s: float | None = None) -> None:
+        self._thread.join(timeout_s)
+
+    @property
+    def over(self) -> bool:
+        return self._step.over
+
+    def view(self) -> RolloutView:
+        plan, gate = self.plan, self._tools.gate
+        running = gate.running(self._old.id) if self._old else 0
+        return RolloutView(
+            role=plan.role,
+            roles=plan.roles,
+            model_id=plan.model_id,
+            model_name=plan.model_name,
+            deployment_id=self.candidate.id,
+            mode=plan.mode,
+            step=self._step,
+            started_by=self.actor.name,
+            started_at=self._started_at,
+            elapsed_s=(self._ended or time.monotonic()) - self._began,
+            typical_start_s=plan.typical_start_s,
+            queued=gate.queued(plan.roles),
+            running=running,
+            error=self._error,
+        )
+
+    def _run(self) -> None:
+        try:
+            self._switch()
+            self._finish(Step.DONE)
+        except _Cancelled:
+            self._roll_back("cancelled", None)
+            self._finish(Step.CANCELLED)
+        except PortalError as error:
+            self._roll_back("failed" if self.plan.mode is Mode.FIRST else "rolled_back", error)
+            self._finish(Step.FAILED, error)
+        finally:
+            self._tools.gate.open(self.plan.roles)
+            if not self.over:  # a bug is on its way to the log
+                self._finish(Step.FAILED, _broken_off())
+
+    def _switch(self) -> None:
+        tools, mode = self._tools, self.plan.mode
+        if mode is not Mode.SHARED:
+            self._verify()
+            if mode is Mode.IN_PLACE:
+                self._make_room()
+            self._enter(Step.STARTING)
+            tools.posts.run(self.candidate)
+            self._await_candidate()
+            self._enter(Step.TESTING)
+            self._test()
+        tools.point(self.plan.roles, self.candidate)
+        tools.rows.note_serving(self.candidate.id)
+        self._moved = True
+        tools.gate.open(self.plan.roles)
+        if self._old is not None and not self._old_stopped and not tools.serves(self._old):
+            self._retire(self._old)
+
+    def _verify(self) -> None:
+        """Before anything is stopped: arguments, and in place the files too (else they are read while they load)."""
+        self._tools.posts.check(self.candidate)
+        if self.plan.mode is Mode.IN_PLACE:
+            self._tools.models.verify(self.candidate.model_id)
+
+    def _make_room(self) -> None:
+        """Let new requests wait, the running ones finish, and stop the old engine."""
+        old, tools = self._old, self._tools
+        if old is None:
+            raise RuntimeError("a rollout in place has something to replace")
+        self._enter(Step.DRAINING)
+        tools.gate.hold(self.plan.roles, reason="switching", typical_s=self.plan.typical_start_s)
+        self._drain(old)
+        self._enter(Step.STOPPING)
+        self._old_stopped = True
+        tools.posts.stop(old)
+
+    def _drain(self, old: Spec) -> None:
+        """Until nothing runs on the old one. What takes longer than the limit begins anew with the next model."""
+        deadline = time.monotonic() + self._tools.drain_timeout_s
+        while not self._tools.gate.wait_idle(old.id, POLL_S):
+            if not self._moved:
+                self._raise_if_cancelled()
+            if time.monotonic() > deadline:
+                log.info("%d answers of deployment %d begin anew", self._tools.gate.cut(old.id), old.id)
+                return
+
+    def _await_candidate(self) -> None:
+        """Raises what the candidate failed with."""
+        desk = self._tools.posts.post(self.candidate).desk
+        while not (status := desk.wait_for_state((EngineState.READY, *SETTLED), POLL_S)).ready:
+            self._raise_if_cancelled()
+            if status.state in SETTLED:
+                raise status.error or _broken_off()
+
+    def _test(self) -> None:
+        """Golden prompts. Raises GoldenPromptFailed, EngineStartFailed when it does not even answer."""
+        endpoint = self._tools.posts.post(self.candidate).desk.endpoint()
+        prompts = self._tools.golden_prompts(self.candidate.model_id)
+        golden.check(partial(_generate, endpoint, self.candidate.model_name), prompts)
+        self._raise_if_cancelled()
+
+    def _retire(self, old: Spec) -> None:
+        self._enter(Step.RETIRING)
+        self._drain(old)
+        self._tools.posts.stop(old)
+        self._tools.rows.note_end(old.id, "retired")
+
+    def _roll_back(self, outcome: str, error: PortalError | None) -> None:
+        """Away with the candidate, and the old one back, if it had to go."""
+        if self._moved:
+            return
+        tools = self._tools
+        self._enter(Step.ROLLING_BACK)
+        if self.plan.mode is not Mode.SHARED:
+            first = self.plan.mode is Mode.FIRST
+            tools.posts.stop(self.candidate, failure=error if first else None)
+            tools.rows.note_end(self.candidate.id, outcome, error)
+        if self._old_stopped and self._old is not None:
+            tools.posts.run(self._old)
+            settled = (EngineState.READY, *SETTLED)
+            tools.posts.post(self._old).desk.wait_for_state(settled, tools.start_timeout_s)
+
+    def _raise_if_cancelled(self) -> None:
+        if self._cancel.is_set():
+            raise _Cancelled
+
+    def _enter(self, step: Step) -> None:
+        self._step = step
+        log.info("rollout of %s for %s: %s", self.plan.model_id, ", ".join(self.plan.roles), step)
+
+    def _finish(self, step: Step, error: PortalError | None = None) -> None:
+        self._ended, self._error = time.monotonic(), error
+        self._tools.gate.open(self.plan.roles)
+        if step is Step.DONE and self._old_stopped and self._old is not None:
+            self._tools.rows.note_end(self._old.id, "retired")
+        self._enter(step)
+        self._on_end(self.view())
+
+
+def _generate(endpoint, model_name: str, messages: list[dict], max_tokens: int) -> str:
+    from services.engines.probe import EngineProbe
+
+    text = EngineProbe(endpoint).generate(messages, max_tokens, GOLDEN_TIMEOUT_S)
+    if text is None:
+        raise EngineStartFailed(
+            N_("The model {name} loaded, but does not answer a test question."),
+            hint=N_("The engine's log says more: Model Manager, or cli.py engine logs"),
+            name=model_name,
+            log="",
+        )
+    return text
+
+
+def _broken_off() -> EngineError:
+    return EngineError(
+        N_("The switch was broken off."), hint=N_("The portal's log says why. The model that serves now is unchanged.")
+    )
