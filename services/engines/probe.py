@@ -1,90 +1,183 @@
-"""Questions to an engine about itself: does it answer, can it make a token, how busy is it."""
+"""Questions to an engine about itself: does it answer, does it get anything done, how busy is it."""
 
 from __future__ import annotations
 
-import re
-import threading
+import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
-_SAMPLE = re.compile(r"^(vllm:\w+)(?:\{[^}]*\})?\s+(\S+)$", re.MULTILINE)
-PROGRESS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
+import psutil
+
+from services.engines.metrics import Reading
+from services.engines.states import Endpoint
+from services.errors import EngineDied, EngineError, EngineTimeout
+from services.translation import N_
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+QUICK_S = 5
+BUSY_CORES = 0.3  # core-seconds per second of a process that computes
+LONGEST_SILENCE_S = 300  # so long may an engine compute and make no token, nor show other progress
+DETAIL_CHARS = 200
 
 
 class EngineProbe:
-    """Loopback only: proxies of the environment are ignored. Methods answer False where the engine does not answer."""
+    """Of an engine of any kind, here or elsewhere. Used by several threads.
 
-    def __init__(self, port: int, api_key: str, model_id: str) -> None:
+    On loopback no proxy is asked; elsewhere the environment's proxies and the system's certificates hold.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        pids: Callable[[], list[int]] = list,
+        device: str = "cpu",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """pids: the engine's processes; none for one elsewhere. device: where it computes, cpu or cuda."""
         import httpx
 
-        self._model_id = model_id
+        local = urlsplit(endpoint.base_url).hostname in LOOPBACK
+        self._model = endpoint.served_name or endpoint.model_id
+        self._base_url = endpoint.base_url
+        self._root = endpoint.base_url.removesuffix("/v1")
         self._client = httpx.Client(
-            base_url=f"http://127.0.0.1:{port}",
-            headers={"Authorization": f"Bearer {api_key}"},
-            trust_env=False,
-            verify=False,
-            timeout=5,
+            headers={"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {},
+            trust_env=not local,
+            verify=not local,
+            timeout=QUICK_S,
         )
         self._failures = httpx.HTTPError
+        self._timeouts = httpx.TimeoutException
+        self._pids = pids
+        self._device = device
+        self._clock = clock
+        self._seen: Reading | None = None
+        self._progress_at: float | None = None
 
     def healthy(self) -> bool:
-        """Whether the API is up and believes in its engine (GET /health)."""
+        """Whether the API is up and believes in its engine: GET /health, or the list of models where there is none."""
         try:
-            return self._client.get("/health").status_code == 200
+            response = self._client.get(f"{self._root}/health")
+            if response.status_code in (401, 403, 404, 405):
+                response = self._client.get(f"{self._base_url}/models")
         except self._failures:
             return False
+        return response.status_code == 200
 
     def one_token(self, timeout_s: float) -> bool:
         """Readiness: a one-token completion. Needs a free place among the engine's running requests."""
-        body = {"model": self._model_id, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
         try:
-            response = self._client.post("/v1/chat/completions", json=body, timeout=timeout_s)
+            response = self._complete([{"role": "user", "content": "Hi"}], 1, timeout_s)
         except self._failures:
             return False
         return response.status_code == 200
 
     def lives(self, timeout_s: float) -> bool:
-        """one_token, or, when that waited in a full engine's queue, progress on other requests meanwhile."""
-        before = self._progress()
-        return self.one_token(timeout_s) or self._progress() > before
+        """Whether it got anything done since the last call, makes a token now, or at least computes.
+
+        Costs a look at its counters while others keep it busy, else a token. That an engine computes counts only
+        after a first token or other progress, for LONGEST_SILENCE_S, while its API answers, and where computing is
+        the processor's work: on a CPU, or in an engine that has no counters.
+        """
+        before = self.reading()
+        if self._moved(before):
+            return True
+        work = _Work.of(self._pids())
+        if self.one_token(timeout_s):
+            self._note(self.reading())
+            return True
+        after = self.reading()
+        return self._moved(after) or (self._may_be_silent(after) and work.busy() and self.healthy())
 
     def running_requests(self) -> int:
         """Requests being answered or waiting; 0 when the engine does not say."""
-        samples = self._metrics()
-        return int(samples.get("vllm:num_requests_running", 0) + samples.get("vllm:num_requests_waiting", 0))
+        reading = self.reading()
+        return reading.running + reading.waiting if reading is not None else 0
 
-    def _progress(self) -> float:
-        samples = self._metrics()
-        return sum(samples.get(name, 0.0) for name in PROGRESS)
-
-    def _metrics(self) -> dict[str, float]:
-        """Sums over labels, by name."""
+    def reading(self) -> Reading | None:
+        """None when the engine has no metrics, or does not answer."""
         try:
-            text = self._client.get("/metrics").text
+            response = self._client.get(f"{self._root}/metrics")
         except self._failures:
-            return {}
-        sums: dict[str, float] = {}
-        for name, value in _SAMPLE.findall(text):
-            sums[name] = sums.get(name, 0.0) + float(value)
-        return sums
+            return None
+        return Reading.parse(response.text) if response.status_code == 200 else None
 
-
-class BackgroundCall:
-    """A call that may hang, on a daemon thread, so that whoever waits for it can also be stopped."""
-
-    def __init__(self, call: Callable[[], bool], on_done: Callable[[], None]) -> None:
-        self.result: bool | None = None
-        self._call = call
-        self._on_done = on_done
-        threading.Thread(target=self._run, name="engine-probe", daemon=True).start()
-
-    @property
-    def done(self) -> bool:
-        return self.result is not None
-
-    def _run(self) -> None:
-        result = False
+    def generate(self, messages: list[dict], max_tokens: int, timeout_s: float) -> str:
+        """The model's most likely answer. Raises EngineTimeout, EngineDied, EngineError (it refused)."""
         try:
-            result = self._call()
-        finally:
-            self.result = result
-            self._on_done()
+            response = self._complete(messages, max_tokens, timeout_s)
+        except self._timeouts as error:
+            raise EngineTimeout(
+                N_("The model did not answer a test question within {limit:.0f} s."),
+                hint=N_("See the engine's log: Model Manager, or cli.py engine logs"),
+                limit=timeout_s,
+            ) from error
+        except self._failures as error:
+            raise EngineDied(
+                N_("The model's engine ended over a test question."),
+                hint=N_("See the engine's log: Model Manager, or cli.py engine logs"),
+            ) from error
+        if response.status_code != 200:
+            raise EngineError(
+                N_("The model's engine refused the request: {detail}"),
+                hint=N_("See the engine's log: Model Manager, or cli.py engine logs"),
+                detail=f"{response.status_code} {response.text[:DETAIL_CHARS]}",
+            )
+        return response.json()["choices"][0]["message"].get("content") or ""
+
+    def _complete(self, messages: list[dict], max_tokens: int, timeout_s: float):
+        body = {"model": self._model, "messages": messages, "max_tokens": max_tokens, "temperature": 0.0}
+        return self._client.post(f"{self._base_url}/chat/completions", json=body, timeout=timeout_s)
+
+    def _moved(self, reading: Reading | None) -> bool:
+        """Whether there was progress since the last reading that was noted; then it is noted."""
+        if reading is None or (self._seen is not None and reading.progress == self._seen.progress):
+            return False
+        first, self._seen = self._seen is None, reading
+        if first:  # nothing to compare it with
+            return False
+        self._progress_at = self._clock()
+        return True
+
+    def _note(self, reading: Reading | None) -> None:
+        self._seen = reading or self._seen
+        self._progress_at = self._clock()
+
+    def _may_be_silent(self, reading: Reading | None) -> bool:
+        computes_here = self._device == "cpu" or reading is None
+        recent = self._progress_at is not None and self._clock() - self._progress_at < LONGEST_SILENCE_S
+        return computes_here and recent
+
+
+class _Work:
+    """Processor time of the processes that compute, from one moment on."""
+
+    def __init__(self, started: float, seconds: dict[int, float]) -> None:
+        self._started = started
+        self._seconds = seconds
+
+    @classmethod
+    def of(cls, pids: list[int]) -> _Work:
+        """Only processes without children of their own: those above them wait for them, some by spinning."""
+        parents = {_parent(pid) for pid in pids}
+        return cls(time.monotonic(), {pid: _cpu_s(pid) for pid in pids if pid not in parents})
+
+    def busy(self) -> bool:
+        elapsed_s = time.monotonic() - self._started
+        return any(_cpu_s(pid) - before >= BUSY_CORES * elapsed_s for pid, before in self._seconds.items())
+
+
+def _parent(pid: int) -> int:
+    try:
+        return psutil.Process(pid).ppid()
+    except psutil.Error:
+        return 0
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return times.user + times.system

