@@ -20,6 +20,15 @@ install: # Only the packages
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed. Debian: apt install python3 python3-venv" >&2; exit 1; }
 	@$(PYTHON) requirements/install.py
 
+engine-llamacpp: install ## Compile llama.cpp, an optional engine for GGUF files (10 minutes; needs cmake and g++)
+	@.venv/bin/python requirements/llamacpp.py
+.PHONY: engine-llamacpp
+
+engine-vision: install ## What vLLM needs beside the lock for models that see, where there is no GPU
+	@.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes --upgrade \
+		--target .venv/vision -r requirements/vision.txt
+.PHONY: engine-vision
+
 test: setup chromium ## Run all tests, the real engine and a browser included
 	@.venv/bin/python -m pytest
 
@@ -56,7 +65,7 @@ lock: ## Compile the locks anew: the newest versions that go together
 	@$(PYTHON) requirements/lock.py
 
 clean: ## Remove .venv and caches; asks before it removes var/
-	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-llamacpp .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@if [ -d var ] && [ -t 0 ]; then \
 		printf "Remove var/ too, with all documents, conversations and models? [y/N] "; \

@@ -23,8 +23,8 @@ _LINE = re.compile(r"^((?:vllm|llamacpp):\w+)(?:\{[^}]*\})?\s+(\S+)$", re.MULTIL
 class Reading:
     """Gauges, and counters since the engine began; None: this engine does not say.
 
-    steps: of the scheduler; a long prompt takes several, and moves no other counter until its first token.
-    kv_cache_usage: in [0, 1]. Sums over all models and replicas behind one address (of kv_cache_usage the mean).
+    steps: of the scheduler that gave tokens. kv_cache_usage: in [0, 1]; while a long prompt is read it grows with each
+    step, and is all that moves. Sums over all models and replicas behind one address (of kv_cache_usage the mean).
     """
 
     running: int
