@@ -26,8 +26,7 @@ from services.chat_failures import (
     too_slow,
     took_too_long,
 )
-from services.engines.deployments import Deployments, Endpoint
-from services.engines.gate import Lease
+from services.engines.states import Endpoint
 from services.errors import ContextTooLong, EngineError, PortalError
 from services.settings import Settings
 
@@ -35,6 +34,9 @@ if TYPE_CHECKING:
     from openai import OpenAI, OpenAIError, Stream
     from openai.types.chat import ChatCompletionChunk
     from tokenizers import Tokenizer
+
+    from services.engines.deployments import Deployments
+    from services.engines.gate import Lease
 
 WARM_UP_TIMEOUT_S = 5
 CLIENTS_KEPT = 4
@@ -274,7 +276,7 @@ def _arguments(request: ChatRequest, endpoint: Endpoint) -> dict:
     own = endpoint.engine == "vllm"
     penalised = own and request.repetition_penalty is not None
     return {
-        "model": endpoint.served_name,
+        "model": endpoint.served_name or endpoint.model_id,
         "messages": request.messages,
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,

@@ -58,7 +58,7 @@ class Bench:
         self.launcher = FakeLauncher()
         self.models = FakeModels(home / "models", MODEL, "other-model", missing=("absent-model",))
         self.memory = FakeMemory()
-        self.golden = [GoldenPrompt("Hello!")]
+        self.golden: list[GoldenPrompt] = []
         self.portals: list[Deployments] = []
 
     def portal(self) -> Deployments:
@@ -75,6 +75,7 @@ class Bench:
         portal = self.portal()
         portal.start("chat", MODEL)
         assert portal.wait_ready("chat", 10).state is EngineState.READY
+        portal.wait_rollout(10)
         return portal
 
     def record(self) -> RunRecord | None:

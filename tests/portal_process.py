@@ -56,7 +56,7 @@ class PortalProcess:
         return json.loads(ran.stdout)
 
     def engine(self) -> dict:
-        return self.cli("engine", "status")
+        return self.cli("engine", "status")["roles"]["chat"]
 
     def wait_for_engine(self, state: str, timeout_s: float) -> dict:
         wait_until(lambda: self.engine()["state"] in (state, "failed"), timeout_s, f"the engine never became {state}")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from services.ask import Answer
     from services.conversations import Turn
+    from services.engines.gate import QueuePlace
 
 ASKED = "question_asked"  # an example was clicked
 AGAIN = "answer_again"  # Regenerate was clicked
@@ -83,20 +84,35 @@ def examples(user: Actor) -> None:
 
 
 def _write(answer: Answer) -> None:
-    """The deltas, and until the first one what is being waited for."""
-    place, text, began = st.empty(), "", time.monotonic()
+    """The text as it grows, and until it begins what is being waited for."""
+    place, began = st.empty(), time.monotonic()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(_found(answer))
         st.button(_("Stop"), icon=":material/stop_circle:", type="tertiary", key="stop")  # any click ends this run
     with closing(ticking(answer.deltas, TICK_S)) as deltas:
         place.markdown(":shimmer[" + _("Reading the passages…") + "]")
-        for delta in deltas:
-            text += delta or ""
-            if text:
-                place.markdown(prose(text) + " ▍")
+        for _delta in deltas:
+            if answer.text:  # not the sum of the deltas: it is empty again when the answer begins anew
+                place.markdown(prose(answer.text) + " ▍")
+            elif waiting := answer.waiting:
+                place.markdown(f":shimmer[{_place_in_line(waiting)}]")
             else:
                 waited_s = round(time.monotonic() - began)
-                place.markdown(":shimmer[" + _("Reading the passages… {n} s", n=waited_s) + "]")
+                place.markdown(":shimmer[" + _being_read(answer, waited_s) + "]")
+
+
+def _being_read(answer: Answer, waited_s: int) -> str:
+    if answer.restarts:
+        return _("The model was replaced; the new one begins the answer anew… {n} s", n=waited_s)
+    return _("Reading the passages… {n} s", n=waited_s)
+
+
+def _place_in_line(waiting: QueuePlace) -> str:
+    """typical_s is how long the whole takes, not what is left of it."""
+    numbers = {"n": waiting.place, "of": waiting.of, "s": round(waiting.typical_s)}
+    if waiting.reason == "loading":
+        return _("You are number {n} of {of} in the queue; the model is being loaded, about {s} s", **numbers)
+    return _("You are number {n} of {of} in the queue; the model is being switched, about {s} s", **numbers)
 
 
 def _found(answer: Answer) -> str:

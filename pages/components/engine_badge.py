@@ -18,12 +18,13 @@ REFRESH_S = 2  # while something is going on
 REFRESH_QUIET_S = 20  # while the model is ready: it may still fail
 LOG_LINES = 30
 STATE_SEEN = "engine_state_seen"
+QUIET = ("ready", "")  # nothing is going on
 
 
 def draw(where: str) -> None:
     """The badge, refreshing itself without the rest of the page. where: tells several on one page apart."""
-    state = st.session_state[STATE_SEEN] = str(services().deployments.status(ROLE).state)
-    st.fragment(_badge, run_every=REFRESH_QUIET_S if state == "ready" else REFRESH_S)(where)
+    seen = st.session_state[STATE_SEEN] = _mark(services().deployments.status(ROLE))
+    st.fragment(_badge, run_every=REFRESH_QUIET_S if seen == QUIET else REFRESH_S)(where)
 
 
 def draw_unless_ready(where: str) -> None:
@@ -36,12 +37,21 @@ def _badge(where: str) -> None:
     status = services().deployments.status(ROLE)
     with st.container(border=True, gap="xsmall", key=f"engine-badge-{where}"):
         show(status)
-    if str(status.state) != st.session_state.get(STATE_SEEN):
+    if _mark(status) != st.session_state.get(STATE_SEEN):
         st.rerun()  # the page around it looks different with a model
+
+
+def _mark(status: EngineStatus) -> tuple[str, str]:
+    return str(status.state), status.switching_to
 
 
 def show(status: EngineStatus) -> None:
     """One state, one way to say it."""
+    if status.switching_to:
+        st.markdown(":blue[:material/sync:] " + _("Switching to {model}", model=escape(status.switching_to)))
+        if not status.ready:
+            st.caption(_("Questions wait in a queue until it is ready."))
+            return
     match str(status.state):
         case "ready":
             st.markdown(":green[:material/check_circle:] " + _("Ready: {model}", model=escape(status.model_name)))

@@ -9,6 +9,8 @@ import streamlit as st
 from pages.components.context import _, language
 
 MIB = 1 << 20
+GIB = 1 << 30
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 # The first that is found in a User-Agent tells most: Edge calls itself Chrome too, and Chrome Safari.
 BROWSERS = {"Edg/": "Edge", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}
 SYSTEMS = {
@@ -39,7 +41,24 @@ def exactly(moment: datetime) -> str:
 def size(size_bytes: int) -> str:
     if size_bytes < MIB:
         return f"{max(1, round(size_bytes / 1024))} KB"
-    return f"{size_bytes / MIB:.1f} MB"
+    return f"{size_bytes / MIB:.1f} MB" if size_bytes < GIB else f"{size_bytes / GIB:.1f} GB"
+
+
+def gib(mib: float) -> str:
+    """Memory, given in MiB."""
+    return f"{mib / 1024:.1f} GiB"
+
+
+def span(seconds: float) -> str:
+    """How long something takes or has been, in its two largest units."""
+    whole = round(seconds)
+    if whole < 2 * MINUTE_S:
+        return _("{n} s", n=whole)
+    if whole < HOUR_S:
+        return _("{n} min", n=round(whole / MINUTE_S))
+    if whole < DAY_S:
+        return _("{h} h {min} min", h=whole // HOUR_S, min=whole % HOUR_S // MINUTE_S)
+    return _("{d} d {h} h", d=whole // DAY_S, h=whole % DAY_S // HOUR_S)
 
 
 def count(number: int) -> str:

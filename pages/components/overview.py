@@ -34,6 +34,14 @@ DOORS = [
         ":material/folder_open:",
     ),
     (
+        "pages/model_manager.py",
+        Permission.RUN_MODELS,
+        N_("Model Manager"),
+        N_("See what runs and how it fares; fetch, start and switch models, with a way back."),
+        N_("Manage models"),
+        ":material/memory:",
+    ),
+    (
         "pages/people.py",
         Permission.MANAGE_PEOPLE,
         N_("People"),

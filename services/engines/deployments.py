@@ -22,7 +22,7 @@ from services.engines.posts import Post, Posts
 from services.engines.rollout import Rollout, Tools
 from services.engines.states import Endpoint, EngineState, EngineStatus, nothing_ordered
 from services.engines.supervisor import Equipment
-from services.engines.views import ROLES, RoleView, RolloutPlan, RolloutView, Sample
+from services.engines.views import ROLES, Mode, RoleView, RolloutPlan, RolloutView, Sample
 from services.errors import EngineError, NotFound, PortalError, RolloutInProgress
 from services.permissions import CONSOLE, Actor
 from services.translation import N_
@@ -237,6 +237,7 @@ class Deployments:
 
         The other roles of the same deployment stop with it. drain_s: how long answers that are being given may go on.
         """
+        self._break_off_first_start(role)
         self._refuse_if_switching()
         spec = self._roles.get(role)
         if spec is not None:
@@ -269,10 +270,9 @@ class Deployments:
                 self._posts.run(spec)
 
     def close(self, *, stop_engines: bool) -> None:
-        """End all threads; a rollout is cancelled first. Engines that are not stopped live on and can be adopted."""
-        if self._rollout is not None and not self._rollout.over:
-            self._rollout.cancel()
-            self._rollout.join(self._settings.engine_stop_timeout_s)
+        """End all threads, a rollout's first. Engines that are not stopped live on and can be adopted."""
+        if self._rollout is not None:
+            self._rollout.abandon()
         self._posts.close(stop_engines=stop_engines)
 
     def _begin_with(self, model_id: str) -> None:
@@ -288,6 +288,13 @@ class Deployments:
     def _point(self, roles: tuple[str, ...], spec: Spec) -> None:
         self.rows.point(roles, spec.id)
         self._roles = self._roles | dict.fromkeys(roles, spec)
+
+    def _break_off_first_start(self, role: str) -> None:
+        """Stopping a role whose first model is still loading means that it shall not load."""
+        rollout = self._rollout
+        if rollout is not None and not rollout.over and rollout.plan.mode is Mode.FIRST and role in rollout.plan.roles:
+            rollout.cancel()
+            rollout.join()
 
     def _refuse_if_switching(self) -> None:
         rollout = self._rollout

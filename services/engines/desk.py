@@ -117,6 +117,8 @@ class Desk:
         with self._changed:
             if self._order is not order:
                 return False
+            if self._situation.idle:
+                return True
             state = EngineState.FAILED if order.failure else EngineState.STOPPED
             self.enter(state, failure=order.failure, pid=None, endpoint=None, idle=False)
             return True

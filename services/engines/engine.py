@@ -134,8 +134,9 @@ class Engine:
         self.record = replace(self.record, was_ready=False)
 
     def answers(self, timeout_s: float) -> bool:
-        """Readiness: healthy, and a one-token completion succeeds (or others' answers grow)."""
-        return self.probe.healthy() and self.probe.lives(timeout_s)
+        """Readiness: healthy, and a one-token completion succeeds (of an adopted one: or others' answers grow)."""
+        makes_tokens = self.probe.lives if self.record.was_ready else self.probe.one_token
+        return self.probe.healthy() and makes_tokens(timeout_s)
 
     def stop(self, timeout_s: float) -> bool:
         """End it; True, and the record gone, when no process of it lives any more."""

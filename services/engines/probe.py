@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import psutil
@@ -12,6 +13,9 @@ from services.engines.metrics import Reading
 from services.engines.states import Endpoint
 from services.errors import EngineDied, EngineError, EngineTimeout
 from services.translation import N_
+
+if TYPE_CHECKING:
+    from httpx import BaseTransport, Response
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 QUICK_S = 5
@@ -33,8 +37,12 @@ class EngineProbe:
         pids: Callable[[], list[int]] = list,
         device: str = "cpu",
         clock: Callable[[], float] = time.monotonic,
+        transport: BaseTransport | None = None,
     ) -> None:
-        """pids: the engine's processes; none for one elsewhere. device: where it computes, cpu or cuda."""
+        """pids: the engine's processes; none for one elsewhere. device: where it computes, cpu or cuda.
+
+        transport: instead of the network.
+        """
         import httpx
 
         local = urlsplit(endpoint.base_url).hostname in LOOPBACK
@@ -46,6 +54,7 @@ class EngineProbe:
             trust_env=not local,
             verify=not local,
             timeout=QUICK_S,
+            transport=transport,
         )
         self._failures = httpx.HTTPError
         self._timeouts = httpx.TimeoutException
@@ -126,7 +135,7 @@ class EngineProbe:
             )
         return response.json()["choices"][0]["message"].get("content") or ""
 
-    def _complete(self, messages: list[dict], max_tokens: int, timeout_s: float):
+    def _complete(self, messages: list[dict], max_tokens: int, timeout_s: float) -> Response:
         body = {"model": self._model, "messages": messages, "max_tokens": max_tokens, "temperature": 0.0}
         return self._client.post(f"{self._base_url}/chat/completions", json=body, timeout=timeout_s)
 

@@ -20,16 +20,18 @@ from functools import partial
 
 from db.tables import utc_now
 from services.engines import golden
+from services.engines.background import BackgroundCall
 from services.engines.deployment_rows import DeploymentRows
 from services.engines.desk import SETTLED
 from services.engines.gate import Gate
 from services.engines.golden import GoldenPrompt
 from services.engines.options import Spec
 from services.engines.posts import Posts
+from services.engines.probe import EngineProbe
 from services.engines.states import EngineState
 from services.engines.supervisor import ReadyModels
 from services.engines.views import Mode, RolloutPlan, RolloutView, Step
-from services.errors import EngineError, EngineStartFailed, PortalError
+from services.errors import EngineError, PortalError
 from services.permissions import Actor
 from services.translation import N_
 
@@ -58,6 +60,10 @@ class _Cancelled(Exception):
     """Somebody cancelled the rollout."""
 
 
+class _Abandoned(Exception):
+    """The portal closes: nothing is rolled back, the next one begins with what the roles point at."""
+
+
 class Rollout:
     """Runs in a thread of its own; view() and cancel() are for everybody."""
 
@@ -84,6 +90,7 @@ class Rollout:
         self._began = time.monotonic()
         self._ended: float | None = None
         self._cancel = threading.Event()
+        self._abandon = threading.Event()
         self._old_stopped = False
         self._moved = False
         self._thread = threading.Thread(target=self._run, name="rollout", daemon=True)
@@ -98,6 +105,11 @@ class Rollout:
     def cancel(self) -> None:
         """Takes effect until the alias has moved; then the rollout ends as it would."""
         self._cancel.set()
+
+    def abandon(self) -> None:
+        """Leave everything as it is, and end."""
+        self._abandon.set()
+        self._thread.join()
 
     def join(self, timeout_s: float | None = None) -> None:
         self._thread.join(timeout_s)
@@ -130,6 +142,8 @@ class Rollout:
         try:
             self._switch()
             self._finish(Step.DONE)
+        except _Abandoned:
+            self._finish(Step.CANCELLED)
         except _Cancelled:
             self._roll_back("cancelled", None)
             self._finish(Step.CANCELLED)
@@ -181,8 +195,7 @@ class Rollout:
         """Until nothing runs on the old one. What takes longer than the limit begins anew with the next model."""
         deadline = time.monotonic() + self._tools.drain_timeout_s
         while not self._tools.gate.wait_idle(old.id, POLL_S):
-            if not self._moved:
-                self._raise_if_cancelled()
+            self._raise_if_cancelled()
             if time.monotonic() > deadline:
                 log.info("%d answers of deployment %d begin anew", self._tools.gate.cut(old.id), old.id)
                 return
@@ -196,11 +209,18 @@ class Rollout:
                 raise status.error or _broken_off()
 
     def _test(self) -> None:
-        """Golden prompts. Raises GoldenPromptFailed, EngineStartFailed when it does not even answer."""
-        endpoint = self._tools.posts.post(self.candidate).desk.endpoint()
+        """Golden prompts. Raises GoldenPromptFailed, or EngineError when it does not even answer."""
+        probe = EngineProbe(self._tools.posts.post(self.candidate).desk.endpoint())
         prompts = self._tools.golden_prompts(self.candidate.model_id)
-        golden.check(partial(_generate, endpoint, self.candidate.model_name), prompts)
-        self._raise_if_cancelled()
+        answered = partial(probe.generate, timeout_s=GOLDEN_TIMEOUT_S)
+        done = threading.Event()
+        call = BackgroundCall(partial(golden.check, answered, prompts), done.set)
+        while not done.wait(POLL_S):
+            self._raise_if_cancelled()
+        if call.failure is not None:
+            raise call.failure
+        if call.result is False:
+            raise _broken_off()
 
     def _retire(self, old: Spec) -> None:
         self._enter(Step.RETIRING)
@@ -220,11 +240,16 @@ class Rollout:
             tools.rows.note_end(self.candidate.id, outcome, error)
         if self._old_stopped and self._old is not None:
             tools.posts.run(self._old)
-            settled = (EngineState.READY, *SETTLED)
-            tools.posts.post(self._old).desk.wait_for_state(settled, tools.start_timeout_s)
+            desk, settled = tools.posts.post(self._old).desk, (EngineState.READY, *SETTLED)
+            deadline = time.monotonic() + tools.start_timeout_s
+            while time.monotonic() < deadline and not self._abandon.is_set():
+                if desk.wait_for_state(settled, POLL_S).state in settled:
+                    return
 
     def _raise_if_cancelled(self) -> None:
-        if self._cancel.is_set():
+        if self._abandon.is_set():
+            raise _Abandoned
+        if self._cancel.is_set() and not self._moved:
             raise _Cancelled
 
     def _enter(self, step: Step) -> None:
@@ -238,20 +263,6 @@ class Rollout:
             self._tools.rows.note_end(self._old.id, "retired")
         self._enter(step)
         self._on_end(self.view())
-
-
-def _generate(endpoint, model_name: str, messages: list[dict], max_tokens: int) -> str:
-    from services.engines.probe import EngineProbe
-
-    text = EngineProbe(endpoint).generate(messages, max_tokens, GOLDEN_TIMEOUT_S)
-    if text is None:
-        raise EngineStartFailed(
-            N_("The model {name} loaded, but does not answer a test question."),
-            hint=N_("The engine's log says more: Model Manager, or cli.py engine logs"),
-            name=model_name,
-            log="",
-        )
-    return text
 
 
 def _broken_off() -> EngineError:

@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -72,7 +73,10 @@ def messages_for(services: Services, question: str) -> list[dict]:
     ids = [collection.id for collection in services.library.collections(CONSOLE)]
     passages = services.retriever.retrieve(question, collection_ids=ids, limit=6).passages
     evidence = choose_evidence(
-        question, passages, budget_tokens=settings.evidence_tokens, count_tokens=services.chat_model.count_tokens
+        question,
+        passages,
+        budget_tokens=settings.evidence_tokens,
+        count_tokens=partial(services.chat_model.count_tokens, lease=services.chat_model.enter()),
     )
     language = "zh" if any("\u4e00" <= ch <= "\u9fff" for ch in question) else "en"
     return answer_messages(services.catalogue.get(settings.chat_model).ask.template, language, evidence, question)

@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from services.chat_model import ChatModel, ChatRequest
-from services.engines.deployments import Endpoint
+from services.engines.gate import Gate, Lease
+from services.engines.states import Endpoint
 from services.settings import Settings
 from tests.evaluation_data import EVAL
 from tests.portal_process import ROOT, PortalProcess, wait_until
@@ -81,7 +82,7 @@ def test_closing_the_stream_aborts_the_request_in_vllm(portal: PortalProcess) ->
     record = json.loads(next((portal.home / "engines").glob("*.json")).read_text())
     chat_model = ChatModel(OneEndpoint(record), Settings())
     request = ChatRequest([{"role": "user", "content": "Count from 1 to 900."}], max_tokens=900)
-    stream = chat_model.stream(request)
+    stream = chat_model.stream(request, chat_model.enter())
     next(iter(stream))
     assert _running(record) == 1
     stream.close()
@@ -136,7 +137,10 @@ class OneEndpoint:
             model_path=Path(),
         )
 
-    def report_failure(self, _role: str) -> None:
+    def enter(self, role: str, *, first: bool = False) -> Lease:
+        return Gate(self.endpoint).enter(role, first=first)
+
+    def report_failure(self, _deployment_id: int) -> None:
         raise AssertionError("the engine was found dead")
 
 

@@ -103,7 +103,7 @@ def test_a_stranger_with_the_recorded_pid_is_left_alone(bench: Bench) -> None:
     record = bench.record()
     portal.stop("chat")
     stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
-    path = RunRecords(bench.settings.engines_dir).path("chat")
+    path = RunRecords(bench.settings.engines_dir).path(record.deployment_id)
     path.write_text(json.dumps(vars(record) | {"pid": stranger.pid}))
     portal.close(stop_engines=True)
     bench.portal().adopt()
@@ -126,8 +126,8 @@ def test_two_portals_do_not_start_two_engines(bench: Bench) -> None:
 
 def test_the_run_record_and_the_log_are_private(bench: Bench) -> None:
     portal = bench.ready_portal()
-    path = RunRecords(bench.settings.engines_dir).path("chat")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE((path.parent / "chat.log").stat().st_mode) == 0o600
     record = bench.record()
+    path = RunRecords(bench.settings.engines_dir).path(record.deployment_id)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.with_suffix(".log").stat().st_mode) == 0o600
     assert portal.endpoint("chat").api_key not in " ".join(record.command)

@@ -31,7 +31,7 @@ def misbehave(portal: Deployments, mode: str) -> None:
 
 def test_an_engine_that_was_never_started_is_stopped_and_says_so(bench: Bench) -> None:
     status = bench.portal().status("chat")
-    assert (status.state, status.reason) == (EngineState.STOPPED, "The model is stopped.")
+    assert (status.state, status.reason) == (EngineState.STOPPED, "No model is running for this.")
     with pytest.raises(EngineNotReady):
         bench.portal().endpoint("chat")
 
@@ -90,8 +90,24 @@ def test_unknown_and_absent_models_are_refused(bench: Bench) -> None:
     portal = bench.portal()
     with pytest.raises(NotFound):
         portal.start("chat", "no-such-model")
-    portal.start("chat", "absent-model")
+    with pytest.raises(ModelFilesError):
+        portal.start("chat", "absent-model")
+
+
+def test_a_portal_that_begins_with_an_absent_model_says_so(bench: Bench) -> None:
+    portal = bench.portal()
+    portal.resume("absent-model")
     assert isinstance(portal.wait_ready("chat", 5).error, ModelFilesError)
+
+
+def test_stopping_a_first_model_that_still_loads_stops_it(bench: Bench) -> None:
+    bench.launcher.options = ("--load-seconds", "60")
+    portal = bench.portal()
+    portal.start("chat", MODEL)
+    until(bench.record)
+    portal.stop("chat")
+    assert portal.status("chat").state is EngineState.STOPPED
+    assert portal.rollout().step == "cancelled"
 
 
 def test_a_failed_start_gives_the_decisive_lines_and_is_not_repeated(bench: Bench, tmp_path: Path) -> None:
@@ -241,13 +257,13 @@ def test_a_reported_failure_of_a_hanging_engine_restarts_it(bench: Bench) -> Non
     misbehave(portal, "hang")
     time.sleep(0.8)
     assert bench.launcher.launches == 1, "its health is good: nobody knows yet"
-    portal.report_failure("chat")
+    portal.report_failure(portal.status("chat").deployment_id)
     until(lambda: bench.launcher.launches == 2)
 
 
 def test_a_false_report_restarts_nothing(bench: Bench) -> None:
     portal = bench.ready_portal()
-    portal.report_failure("chat")
+    portal.report_failure(portal.status("chat").deployment_id)
     time.sleep(0.5)
     assert portal.status("chat").ready
     assert bench.launcher.launches == 1
@@ -273,6 +289,6 @@ def test_crashes_are_forgotten_after_a_stable_time(tmp_path: Path) -> None:
 
 def test_a_large_log_is_rotated_under_the_running_engine(bench: Bench) -> None:
     portal = bench.ready_portal("--chatter", "1200000")
-    log = bench.settings.engines_dir / "chat.log"
-    until(lambda: log.with_name("chat.log.1").exists() and log.stat().st_size < 1_000_000)
+    log = bench.settings.engines_dir / f"{portal.status('chat').deployment_id}.log"
+    until(lambda: log.with_name(f"{log.name}.1").exists() and log.stat().st_size < 1_000_000)
     assert portal.log_tail("chat", 3) == ["x" * 99] * 3
