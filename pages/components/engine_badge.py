@@ -45,9 +45,15 @@ def _mark(status: EngineStatus) -> tuple[str, str]:
     return str(status.state), status.switching_to
 
 
+def switching(status: EngineStatus) -> bool:
+    """Whether another model is on its way; not so when the role points at it already, and it loads or serves."""
+    arrived = status.switching_to == status.model_name and str(status.state) in ("starting", "ready")
+    return bool(status.switching_to) and not arrived
+
+
 def show(status: EngineStatus) -> None:
     """One state, one way to say it."""
-    if status.switching_to:
+    if switching(status):
         st.markdown(":blue[:material/sync:] " + _("Switching to {model}", model=escape(status.switching_to)))
         if not status.ready:
             st.caption(_("Questions wait in a queue until it is ready."))

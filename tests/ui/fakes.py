@@ -22,6 +22,7 @@ from services.conversations import StoredPassage, Turn
 from services.documents.library import Statistics
 from services.documents.membership import Membership
 from services.documents.preview import Paragraph, PassageView
+from services.engines.gate import QueuePlace
 from services.engines.states import EngineState, EngineStatus
 from services.errors import EngineStartFailed, NotFound, PortalError
 from services.permissions import Actor
@@ -29,6 +30,7 @@ from services.preferences import Preferences
 from services.retrieval.citations import Citation
 from services.settings import Settings
 from tests.fakes import ADMIN, ANNA, AUDITOR, NO_ROLE, USER, QuickPasswords, add_people
+from tests.ui.model_fakes import FakeModelOperations
 
 NOON = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
 
@@ -205,6 +207,8 @@ class FakeAsk:
     turns: dict[str, list[Turn]] = field(default_factory=dict)  # by conversation id
     outcome: Outcome = Outcome.ANSWERED
     deltas: tuple[str, ...] = ("You can ", "carry over ", "5 days.")
+    line: tuple[QueuePlace, ...] = ()  # where it waits before the first delta
+    restarts: bool = False  # the model is replaced in the middle, and the answer begins anew
     error: PortalError | None = None  # raised by stream()
     asked: list[tuple[str, list[int] | None]] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
@@ -244,6 +248,14 @@ class FakeAsk:
         return "# Conversation"
 
     def _write(self, answer: Answer) -> Iterator[str]:
+        for answer.waiting in self.line:
+            yield ""
+        answer.waiting = None
+        if self.restarts:
+            answer.text = "Half an answer"
+            yield answer.text
+            answer.text, answer.restarts = "", 1
+            yield ""
         for delta in self.deltas:
             answer.text += delta
             yield delta
@@ -269,6 +281,7 @@ def fake_services(settings: Settings, **parts) -> SimpleNamespace:
             "settings": settings,
             "database": database,
             "deployments": FakeDeployments(),
+            "model_operations": FakeModelOperations(),
             "library": FakeLibrary(),
             "preview": FakePreview(),
             "ask": FakeAsk(),

@@ -14,6 +14,7 @@ TITLES = {
     "Home.py": "Ask what your company knows",
     "pages/ask_docs.py": "Ask Docs",
     "pages/documents.py": "Documents",
+    "pages/model_manager.py": "Model Manager",
     "pages/people.py": "People",
     "pages/audit.py": "Audit",
     "pages/account.py": "My account",
