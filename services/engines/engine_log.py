@@ -63,20 +63,23 @@ _PREFIX = re.compile(r"^(\(\S+ pid=\d+\)\s*)?((ERROR|CRITICAL|WARNING|INFO)\s+\d
 _ERROR_LINE = re.compile(r"^(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Failed|Killed)\b(?::|$)")
 _TELLTALE = re.compile(
     r"out of memory|\bKilled\b|cannot allocate|Address already in use|No space left|core dumped|SIGKILL|SIGSEGV"
-    r"|error: unrecognized arguments|error: argument|Segmentation fault|^Value error, ",
+    r"|error: unrecognized arguments|error: argument|error: invalid argument|No such option|Segmentation fault"
+    r"|^Value error, ",
     re.IGNORECASE,
 )
 _SECONDHAND = re.compile(
     r"Engine core initialization failed|WorkerProc initialization failed|Worker failed with error"
     r"|EngineDeadError|EngineCore encountered"
+    r"|failed to load model(?:$|[ ,]*')|failed to create.context|exiting due to|trying to fit params"
 )
+_LLAMA_CPP_ERROR = re.compile(r"^(?:\d+\.){3}\d+ E (?:(?:srv|cmn|slot|que) )?\s*(.+)$")
 
 
 def decisive_lines(text: str, limit: int = 6) -> list[str]:
     """The lines that say why the engine ended, in their order and once each; [] when none does.
 
     vLLM's processes hand an error upwards ("Engine core initialization failed. See root cause above"): such lines
-    count only when there is no other.
+    count only when there is no other. llama.cpp's server marks its errors with an E, and does the same.
     """
     found = list(dict.fromkeys(_candidates(text.splitlines())))
     causes = [line for line in found if not _SECONDHAND.search(line)]
@@ -85,6 +88,9 @@ def decisive_lines(text: str, limit: int = 6) -> list[str]:
 
 def _candidates(lines: Iterable[str]) -> Iterable[str]:
     for line in lines:
+        if error := _LLAMA_CPP_ERROR.match(line):
+            yield error[1].strip()[:MAX_LINE_CHARS]
+            continue
         bare = _PREFIX.sub("", line).strip()
         if _ERROR_LINE.match(bare) or _TELLTALE.search(bare):
             yield bare[:MAX_LINE_CHARS]
