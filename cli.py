@@ -226,6 +226,7 @@ def engine_stop(role: Annotated[str, typer.Argument()] = "chat") -> dict:
 def engine_switch(
     role: str,
     model_id: str,
+    *,
     engine: Engine = None,
     context: Context = None,
     concurrency: Concurrency = None,

@@ -67,8 +67,8 @@ class Answer:
 
     Known at once: conversation_id, question, language, passages (best first), timings of retrieval; and for what needs
     no model also the outcome. `deltas` gives the text piece by piece (the refusal too; nothing for `passages`), with
-    empty pieces while the model is silent or not there yet, and never raises a PortalError. When it is used up, or closed, the rest is
-    set and the answer is saved.
+    empty pieces while the model is silent or not there yet, and never raises a PortalError. When it is used up, or
+    closed, the rest is set and the answer is saved.
     """
 
     conversation_id: str
@@ -317,8 +317,10 @@ def _checked(question: str) -> str:
 
 def _stand_in_line(answer: Answer, lease: Lease, watch: Stopwatch) -> Generator[str, None, None]:
     """Empty deltas until the lease is granted. Raises why not, when there is no model after all."""
+    if lease.granted:
+        return
     since = watch.now()
-    while not lease.wait(0 if lease.granted else HEARTBEAT_S):
+    while not lease.wait(HEARTBEAT_S):
         answer.waiting = lease.place
         yield ""
     answer.waiting = None

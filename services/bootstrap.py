@@ -22,9 +22,19 @@ from services.documents.library import Library
 from services.documents.membership import Membership
 from services.documents.preview import Preview
 from services.engines.catalogue import Catalogue
+from services.engines.corrections import Corrections
+from services.engines.deployment_rows import DeploymentRows
 from services.engines.deployments import Deployments
+from services.engines.downloads import Downloads
+from services.engines.estimator import Estimator
+from services.engines.golden import DEFAULTS, GoldenPrompt
+from services.engines.hardware import read_hardware
+from services.engines.launchers.select import Launchers
 from services.engines.models import ModelStore
-from services.permissions import CONSOLE
+from services.engines.schedules import Schedules
+from services.engines.supervisor import Equipment
+from services.model_operations import ModelOperations
+from services.permissions import CONSOLE, Actor, Role
 from services.preferences import Preferences
 from services.retrieval.embedding import Embedder, make_embedder
 from services.retrieval.lexical import LexicalIndex
@@ -34,6 +44,7 @@ from services.settings import Settings
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 SAMPLE_COLLECTION = "Samples 示例"
+SCHEDULE = Actor(id="schedule", name="schedule", roles=frozenset({Role.ADMIN}))  # planned switches act as this
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +56,9 @@ class Services:
     catalogue: Catalogue
     models: ModelStore
     deployments: Deployments
+    downloads: Downloads
+    schedules: Schedules
+    model_operations: ModelOperations
     chat_model: ChatModel
     embedder: Embedder
     lexical: LexicalIndex
@@ -67,7 +81,9 @@ class Services:
         """Begin the background work: engines adopted or started, ingestion resumed, slow imports made early."""
         self.audit.recover()
         self.deployments.adopt()
-        self._start_chat_engine()
+        if self.settings.engine_autostart:
+            self.deployments.resume(self.settings.chat_model)
+        self.schedules.start()
         self.ingest.start()
         self._add_samples()
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
@@ -75,16 +91,14 @@ class Services:
     def close(self, *, stop_engines: bool = True) -> None:
         """End the background work; engines live on if asked to (they are adopted by the next owner)."""
         self.ingest.close()
+        self.schedules.close()
+        self.downloads.close()
         self.deployments.close(stop_engines=stop_engines)
         self.retriever.close()
         self.embedder.close()
         self.vector_store.close()
         self.audit.close()
         self.database.close()
-
-    def _start_chat_engine(self) -> None:
-        if self.settings.engine_autostart:
-            self.deployments.start("chat", self.settings.chat_model)
 
     def _add_samples(self) -> None:
         """On the very first start, so that the first question works at once; deleted samples stay deleted."""
@@ -108,7 +122,8 @@ def build(settings: Settings) -> Services:
     database = Database.open(settings.database_path)
     catalogue = Catalogue.load()
     models = ModelStore(settings, catalogue)
-    deployments = Deployments(database, settings, models)
+    deployments, corrections = _engines(settings, database, models)
+    downloads = Downloads(models)
     chat_model = ChatModel(deployments, settings)
     embedder = make_embedder(settings)
     lexical = LexicalIndex(database)
@@ -119,6 +134,8 @@ def build(settings: Settings) -> Services:
     accounts = Accounts(database, settings, audit)
     membership = Membership(database, audit)
     library = Library(database, settings, lexical, vector_store, membership=membership, audit=audit)
+    schedules = Schedules(database, lambda schedule: model_operations.run_schedule(schedule, SCHEDULE))
+    model_operations = ModelOperations(deployments, models, downloads, schedules, corrections, audit=audit)
     recorder = AskRecorder(audit, models)
     audit_log = AuditLog(audit_database, audit, settings)
     replays = Replays(database, audit_log, audit, retriever=retriever, deployments=deployments, models=models)
@@ -128,6 +145,9 @@ def build(settings: Settings) -> Services:
         catalogue=catalogue,
         models=models,
         deployments=deployments,
+        downloads=downloads,
+        schedules=schedules,
+        model_operations=model_operations,
         chat_model=chat_model,
         embedder=embedder,
         lexical=lexical,
@@ -146,3 +166,32 @@ def build(settings: Settings) -> Services:
         people=People(database, accounts, audit),
         membership=membership,
     )
+
+
+def _engines(settings: Settings, database: Database, models: ModelStore) -> tuple[Deployments, Corrections]:
+    """What launches, estimates and measures engines, around the deployments."""
+    launchers = Launchers(settings, models, read_hardware, models.remote)
+    corrections = Corrections(database)
+    estimator = Estimator(settings, models, corrections)
+    equipment = Equipment(
+        settings,
+        models,
+        launchers.for_model,
+        DeploymentRows(database),
+        predict=estimator.predicted_mib,
+        gpu_use=estimator.gpu_used_mib,
+    )
+    deployments = Deployments(
+        equipment,
+        estimate=estimator.estimate,
+        memory_of=estimator.memory_of,
+        golden_prompts=lambda model_id: _golden(models, model_id),
+    )
+    return deployments, corrections
+
+
+def _golden(models: ModelStore, model_id: str) -> list[GoldenPrompt]:
+    """The catalogue's test questions for the model, else one that any model can answer, in its first language."""
+    entry = models.entry(model_id)
+    own = [GoldenPrompt(golden.prompt, golden.any_of) for golden in entry.golden]
+    return own or [DEFAULTS[entry.languages[0]]]

@@ -139,7 +139,7 @@ class ModelOperations:
     def start(self, role: str, actor: Actor) -> None:
         """Run what the role points at again. Raises NotFound when nothing was ever chosen for it."""
         with self._act(actor, Action.ENGINE_START, role, EngineDetail(role=role, model=self._model_of(role))):
-            self._deployments.start(role, actor=actor)
+            self._deployments.start(role, by=actor)
 
     def stop(self, role: str, actor: Actor) -> None:
         """Stop it and wait until no process of it lives; the other roles of the same deployment stop with it."""
@@ -194,7 +194,7 @@ class ModelOperations:
             self._models.remove(model_id)
 
     def add_from_hub(self, kind: str, repo: str, revision: str, roles: Sequence[str], actor: Actor) -> str:
-        """A catalogue entry for a repository of a hub; its id. Raises FetchFailed, GatedModel, UnsafeModel, BadInput."""
+        """A catalogue entry for a hub's repository; its id. Raises FetchFailed, GatedModel, UnsafeModel, BadInput."""
         detail = ModelDetail(source=f"{kind}:{repo}", revision=revision, roles=tuple(roles))
         with self._act(actor, Action.MODEL_ADD, repo, detail):
             return self._models.add_from_hub(kind, repo, revision, tuple(roles)).id
@@ -204,9 +204,7 @@ class ModelOperations:
         with self._act(actor, Action.MODEL_ADD, name, ModelDetail(source=path, roles=tuple(roles))):
             return self._models.add_from_folder(Path(path), name, tuple(roles)).id
 
-    def add_external(
-        self, name: str, url: str, model: str, api_key: str, roles: Sequence[str], actor: Actor
-    ) -> str:
+    def add_external(self, name: str, url: str, actor: Actor, *, model: str, api_key: str, roles: Sequence[str]) -> str:
         """A server elsewhere that speaks the OpenAI API; the entry's id. Raises BadInput."""
         with self._act(actor, Action.MODEL_ADD, name, ModelDetail(model=model, source=url, roles=tuple(roles))):
             return self._models.add_external(name, url, model, api_key, tuple(roles)).id
@@ -234,15 +232,16 @@ class ModelOperations:
         role: str,
         model_id: str,
         settings: DeploymentSettings,
+        actor: Actor,
+        *,
         at: str,
         days: Sequence[int],
-        actor: Actor,
     ) -> None:
         """at: HH:MM; days: 0 Monday … 6 Sunday. Raises BadInput, NotFound."""
         detail = ModelDetail(model=model_id, roles=(role,), at=at, days=tuple(days))
         with self._act(actor, Action.MODEL_SCHEDULE, role, detail):
             self._models.entry(model_id)
-            self._schedules.add(role, model_id, settings, at=at, days=tuple(days), actor=actor)
+            self._schedules.add(role, model_id, settings, at=at, days=tuple(days), by=actor)
 
     def remove_schedule(self, schedule_id: int, actor: Actor) -> None:
         with self._act(actor, Action.MODEL_SCHEDULE, str(schedule_id), ModelDetail(source="remove")):
@@ -251,9 +250,7 @@ class ModelOperations:
     def run_schedule(self, schedule: Schedule, actor: Actor) -> None:
         """Order a planned switch whose time has come; on behalf of whoever planned it."""
         settings = schedule.settings
-        self._switch(
-            Action.ENGINE_SWITCH, schedule.role, schedule.model_id, settings, actor=actor, reason="schedule"
-        )
+        self._switch(Action.ENGINE_SWITCH, schedule.role, schedule.model_id, settings, actor=actor, reason="schedule")
 
     def _switch(
         self,
@@ -278,7 +275,7 @@ class ModelOperations:
                 role,
                 model_id,
                 settings,
-                actor=actor,
+                by=actor,
                 reason=reason,
                 anyway=anyway,
                 on_end=lambda view: _end(act, view, detail),

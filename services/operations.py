@@ -134,7 +134,9 @@ class Operations:
             "rollout": _rollout(rollout) if rollout else None,
         }
 
-    def engine_start(self, model_id: str | None = None, role: str = ROLE, wait: bool = True, **settings: object) -> dict:
+    def engine_start(
+        self, model_id: str | None = None, role: str = ROLE, wait: bool = True, **settings: object
+    ) -> dict:
         """Serve the role with the model (None: what it points at), and wait until that is so or has failed.
 
         settings: of services.engines.options.DeploymentSettings, where they differ from the model's defaults.
@@ -190,7 +192,9 @@ class Operations:
             return {"id": models.add_from_folder(where["path"], name, chosen, CONSOLE)}
         if source == "external":
             key = where.get("api_key", "")
-            return {"id": models.add_external(name, where["url"], where["model"], key, chosen, CONSOLE)}
+            return {
+                "id": models.add_external(name, where["url"], CONSOLE, model=where["model"], api_key=key, roles=chosen)
+            }
         return {"id": models.add_from_hub(source, where["repo"], where.get("revision", ""), chosen, CONSOLE)}
 
     def models_export(self, model_id: str, folder: str) -> dict:

@@ -14,31 +14,34 @@ import tempfile
 from collections import deque
 from pathlib import Path
 
-from services.engines.catalogue import CatalogueEntry
+from services.engines import manifest
+from services.engines.entries import CatalogueEntry, Variant
 from services.engines.sources.files import Progress, require_space, sha256_of
+from services.engines.sources.patience import patient
 from services.errors import ConversionFailed
 from services.translation import N_
 
 PROJECT = Path(__file__).resolve().parents[2]
-MANIFEST = "manifest.json"
 BYTES_PER_PARAMETER = 2.6  # bfloat16, an output layer of its own, tokenizer
 LAST_LINES = 20
 
 
-def convert(entry: CatalogueEntry, gguf: Path, folder: Path, progress: Progress) -> None:
+def convert(
+    entry: CatalogueEntry, variant: Variant, gguf: Path, folder: Path, progress: Progress, *, reserve_mib: int = 0
+) -> None:
     """Make folder from the verified file gguf: all of it or nothing. What was in folder before is replaced.
 
-    Progress counts per cent. Raises ConversionFailed with the child's last lines in params["log"], StorageFull.
+    Progress counts per cent, is called at least every half second, and ends the child by raising. Raises
+    ConversionFailed with the child's last lines in params["log"], StorageFull.
     """
     draft = folder.with_name(f".{folder.name}.converting")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        require_space(draft, int(entry.parameters * BYTES_PER_PARAMETER))
+        require_space(draft, int(entry.parameters * BYTES_PER_PARAMETER), reserve_mib)
         report = _run_child(gguf, draft, progress)
-        _write_manifest(entry, draft, report, progress)
-        shutil.rmtree(folder, ignore_errors=True)
-        draft.rename(folder)
+        _write_manifest(entry, variant, draft, report, progress)
+        manifest.install(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -59,12 +62,7 @@ def _run_child(gguf: Path, draft: Path, progress: Progress) -> dict:
             text=True,
         )
         try:
-            for line in child.stdout:
-                message = json.loads(line)
-                if "percent" in message:
-                    progress(N_("Converting"), message["percent"], 100)
-                else:
-                    report = message
+            report = _follow(child, progress)
             child.wait()
         finally:
             if child.poll() is None:
@@ -76,14 +74,27 @@ def _run_child(gguf: Path, draft: Path, progress: Progress) -> dict:
     return report
 
 
-def _write_manifest(entry: CatalogueEntry, draft: Path, report: dict, progress: Progress) -> None:
-    """Size and SHA-256 of every file. save_pretrained leaves 0600: an engine may run as somebody else."""
+def _follow(child: subprocess.Popen, progress: Progress) -> dict:
+    """Tell its per cent until it closes its output; returns its report, {} when it ended without one."""
+    percent, report = 0, {}
+    for line in patient(child.stdout, lambda: progress(N_("Converting"), percent, 100)):
+        message = json.loads(line)
+        if "percent" in message:
+            percent = message["percent"]
+            progress(N_("Converting"), percent, 100)
+        else:
+            report = message
+    return report
+
+
+def _write_manifest(entry: CatalogueEntry, variant: Variant, draft: Path, report: dict, progress: Progress) -> None:
+    """Size and SHA-256 of every file."""
     files = {}
     for path in sorted(draft.iterdir()):
-        path.chmod(0o644)
         files[path.name] = {"size": path.stat().st_size, "sha256": sha256_of(path, progress, N_("Verifying"))}
-    manifest = {"id": entry.id, "source": entry.file.name, "source_sha256": entry.file.sha256, **report, "files": files}
-    (draft / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    pinned = variant.files[0]
+    origin = {"id": entry.id, "variant": variant.id, "source": pinned.name, "source_sha256": pinned.sha256}
+    manifest.write(draft, {**origin, **report}, files)
 
 
 def _failed(returncode: int, log: list[str]) -> ConversionFailed:

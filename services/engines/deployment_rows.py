@@ -51,7 +51,7 @@ class DeploymentRows:
         *,
         roles: tuple[str, ...],
         reason: str,
-        actor: Actor,
+        by: Actor,
         estimate: dict | None = None,
     ) -> Spec:
         row = Deployment(
@@ -60,8 +60,8 @@ class DeploymentRows:
             settings=settings.model_dump(mode="json"),
             roles=list(roles),
             reason=reason,
-            created_by=actor.id,
-            created_by_name=actor.name,
+            created_by=by.id,
+            created_by_name=by.name,
             estimate=estimate,
         )
         with self._database.session() as session:
@@ -211,4 +211,3 @@ def _view(row: Deployment, start: EngineStart | None) -> DeploymentView:
         predicted_mib=start.predicted_mib if start else (row.estimate or {}).get("predicted_mib"),
         measured_mib=start.measured_mib if start else None,
     )
-

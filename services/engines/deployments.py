@@ -189,7 +189,7 @@ class Deployments:
         model_id: str,
         settings: DeploymentSettings,
         *,
-        actor: Actor = CONSOLE,
+        by: Actor = CONSOLE,
         reason: str = "switch",
         anyway: bool = False,
         on_end: OnEnd = lambda _view: None,
@@ -204,7 +204,7 @@ class Deployments:
             plan = self.plan(role, model_id, settings)
             if plan.refusal is not None and not (anyway and self._planner.may_be_overruled(plan)):
                 raise plan.refusal
-            self._rollout = self._new_rollout(plan, actor=actor, reason=reason, on_end=on_end)
+            self._rollout = self._new_rollout(plan, by=by, reason=reason, on_end=on_end)
             self._rollout.begin()
             return self._rollout.view()
 
@@ -214,7 +214,7 @@ class Deployments:
         model_id: str | None = None,
         settings: DeploymentSettings | None = None,
         *,
-        actor: Actor = CONSOLE,
+        by: Actor = CONSOLE,
         reason: str = "start",
     ) -> None:
         """Order the model (or what the role points at) and return at once; nothing happens when it is served already.
@@ -230,7 +230,7 @@ class Deployments:
             raise NotFound(N_("No model was ever chosen for {role}."), hint=N_("Choose one."), role=role)
         else:
             chosen = settings or self.default_settings(model_id)
-            self.switch(role, model_id, chosen, actor=actor, reason=reason)
+            self.switch(role, model_id, chosen, by=by, reason=reason)
 
     def stop(self, role: str, *, wait: bool = True, drain_s: float = 0.0) -> None:
         """Order that nothing runs; with `wait`, return when no process of the engine lives.
@@ -279,9 +279,7 @@ class Deployments:
         entry = self._models.entry(model_id)
         roles = tuple(role for role in entry.roles if role in ("chat", "code")) or ("chat",)
         settings = self.default_settings(model_id)
-        spec = self.rows.create(
-            model_id, entry.name, settings, roles=roles, reason="autostart", actor=CONSOLE
-        )
+        spec = self.rows.create(model_id, entry.name, settings, roles=roles, reason="autostart", by=CONSOLE)
         self._point(roles, spec)
         self.rows.note_serving(spec.id)
 
@@ -302,25 +300,25 @@ class Deployments:
             raise RolloutInProgress(
                 N_("{who} is switching {role} to {model} at the moment."),
                 hint=N_("Wait until that is done, or cancel it first."),
-                who=rollout.actor.name,
+                who=rollout.by.name,
                 role=", ".join(rollout.plan.roles),
                 model=rollout.plan.model_name,
             )
 
-    def _new_rollout(self, plan: RolloutPlan, *, actor: Actor, reason: str, on_end: OnEnd) -> Rollout:
+    def _new_rollout(self, plan: RolloutPlan, *, by: Actor, reason: str, on_end: OnEnd) -> Rollout:
         candidate = plan.shares or self.rows.create(
             plan.model_id,
             plan.model_name,
             plan.settings,
             roles=plan.roles,
             reason=reason,
-            actor=actor,
+            by=by,
             estimate=asdict(plan.estimate) if plan.estimate else None,
         )
         old = self._roles.get(plan.role)
         if old is not None and not self._posts.post(old).runs:
             old = None
-        return Rollout(plan, candidate, old, actor=actor, tools=self._tools, on_end=on_end)
+        return Rollout(plan, candidate, old, by=by, tools=self._tools, on_end=on_end)
 
     def _wake_if_idle(self, role: str) -> None:
         """Load an unloaded model again; whoever asks meanwhile waits in line."""

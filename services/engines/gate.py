@@ -1,8 +1,8 @@
 """The gate before the engines: requests that run are counted, and those that come during a switch wait in line.
 
-    enter ──► running ──► released
-      │          │ cut (its engine is being taken away): begin anew, first in line
-      └─held──► waiting ──opened──► running, or the error that says why there is no model
+enter ──► running ──► released
+  │          │ cut (its engine is being taken away): begin anew, first in line
+  └─held──► waiting ──opened──► running, or the error that says why there is no model
 """
 
 from __future__ import annotations

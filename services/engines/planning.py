@@ -83,9 +83,7 @@ class Planner:
             gpu_memory_utilization=settings.engine_gpu_memory_utilization,
         )
 
-    def _mode(
-        self, model_id: str, settings: DeploymentSettings, old: Post | None
-    ) -> tuple[Mode, Estimate | None]:
+    def _mode(self, model_id: str, settings: DeploymentSettings, old: Post | None) -> tuple[Mode, Estimate | None]:
         estimate = self._estimate(model_id, settings, 0.0)
         if old is None:
             return Mode.FIRST, estimate
@@ -94,9 +92,7 @@ class Planner:
         freed_mib = self._memory_of(old.members(), old.observer.device) or 0.0
         return Mode.IN_PLACE, self._estimate(model_id, settings, freed_mib)
 
-    def _moved(
-        self, role: str, roles: Mapping[str, Spec], old: Post | None, mode: Mode
-    ) -> tuple[str, ...]:
+    def _moved(self, role: str, roles: Mapping[str, Spec], old: Post | None, mode: Mode) -> tuple[str, ...]:
         """In place, the other roles of the deployment that has to stop move along."""
         if mode is not Mode.IN_PLACE or old is None:
             return (role,)

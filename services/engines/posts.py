@@ -37,7 +37,6 @@ class Post:
         """Whether a process lives, or is about to."""
         return self.desk.state not in (EngineState.STOPPED, EngineState.FAILED)
 
-
     def members(self) -> list[int]:
         """Its engine's processes; none for a server elsewhere."""
         record = self.home.records.load(self.spec.id)
@@ -76,9 +75,7 @@ class Posts:
         with self._guard:
             post.supervisor.ensure_running()
 
-    def stop(
-        self, spec: Spec, *, wait: bool = True, drain_s: float = 0.0, failure: PortalError | None = None
-    ) -> None:
+    def stop(self, spec: Spec, *, wait: bool = True, drain_s: float = 0.0, failure: PortalError | None = None) -> None:
         """Order that nothing of it runs; with `wait`, return when nothing does. Raises EngineError as run does."""
         self.require_ours()
         post = self.post(spec)
@@ -97,7 +94,7 @@ class Posts:
             )
 
     def adopt(self, specs: dict[int, Spec]) -> None:
-        """At the start of a portal: go on with the engines of these deployments that live, and clean away all others."""
+        """At the start of a portal: go on with the engines of these deployments that live, clean away all others."""
         if not self._lock.take():
             log.warning("another process looks after the engines")
             return
@@ -132,9 +129,7 @@ class Posts:
     def _new(self, spec: Spec) -> Post:
         desk = Desk(spec)
         home = EngineHome(self._settings.engines_dir, spec.id, self._settings.engine_log_mib)
-        observer = Observer(
-            self._equipment.rows, self._memory_of, lambda since: self._gate.idle_s(spec.id, since)
-        )
+        observer = Observer(self._equipment.rows, self._memory_of, lambda since: self._gate.idle_s(spec.id, since))
         return Post(spec, desk, home, Supervisor(desk, home, self._equipment, observer), observer)
 
     def _go_on(self, spec: Spec, record: RunRecord) -> None:

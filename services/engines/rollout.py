@@ -73,14 +73,14 @@ class Rollout:
         candidate: Spec,
         old: Spec | None,
         *,
-        actor: Actor,
+        by: Actor,
         tools: Tools,
         on_end: Callable[[RolloutView], None] = lambda _view: None,
     ) -> None:
         """old: what serves the role and runs now."""
         self.plan = plan
         self.candidate = candidate
-        self.actor = actor
+        self.by = by
         self._old = old
         self._tools = tools
         self._on_end = on_end
@@ -129,7 +129,7 @@ class Rollout:
             deployment_id=self.candidate.id,
             mode=plan.mode,
             step=self._step,
-            started_by=self.actor.name,
+            started_by=self.by.name,
             started_at=self._started_at,
             elapsed_s=(self._ended or time.monotonic()) - self._began,
             typical_start_s=plan.typical_start_s,

@@ -71,7 +71,7 @@ class Schedules:
             return [_schedule(row) for row in rows]
 
     def add(
-        self, role: str, model_id: str, settings: DeploymentSettings, *, at: str, days: tuple[int, ...], actor: Actor
+        self, role: str, model_id: str, settings: DeploymentSettings, *, at: str, days: tuple[int, ...], by: Actor
     ) -> int:
         """The new schedule's id. Raises BadInput for a time that is none, or no day."""
         if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", at):
@@ -84,8 +84,8 @@ class Schedules:
             settings=settings.model_dump(mode="json"),
             at=at,
             days=sorted(set(days)),
-            created_by=actor.id,
-            created_by_name=actor.name,
+            created_by=by.id,
+            created_by_name=by.name,
             last_run_at=utc_now(),  # a time that has passed today is tomorrow's
         )
         with self._database.session() as session:

@@ -12,8 +12,10 @@ from db.tables import Chunk, Collection, Document
 from services.ask import NOT_FOUND, AskService, Outcome
 from services.ask_audit import AskRecorder
 from services.audit.trail import AuditTrail, open_audit
+from services.chat_failures import retired
 from services.documents.membership import Access, Member, Membership
 from services.engines.catalogue import Catalogue
+from services.engines.states import nothing_ordered
 from services.errors import BadInput, Denied, EngineDied, EngineNotReady, IndexMismatch, NotFound
 from services.permissions import CONSOLE, Actor, Role
 from services.retrieval.evaluation import EvaluationIndex, RememberingEmbedder
@@ -407,3 +409,89 @@ def test_with_the_real_retriever_the_right_passage_is_cited(tmp_path, audit):
     assert {found.title for found in only_travel.passages} == {"travel.docx"}
     index.close()
     database.close()
+
+
+class ReplacedModel(FakeChatModel):
+    """A model that is taken away after the first delta of its first answer, for another one."""
+
+    def stream(self, request, lease, *, heartbeat_s=None):
+        stream = super().stream(request, lease, heartbeat_s=heartbeat_s)
+        if len(self.streams) == 1:
+            stream._fails = retired()
+            self.gate.hold(("chat",), reason="switching", typical_s=40)
+        return stream
+
+
+def test_while_models_are_switched_a_question_waits_in_line_and_says_where(service):
+    model = FakeChatModel(TRUE)
+    model.gate.hold(("chat",), reason="switching", typical_s=40)
+    answers = [service(model).stream(QUESTION, actor=ANNA) for _ in range(2)]
+    assert [answer.waiting.place for answer in answers] == [1, 2]
+    assert next(answers[0].deltas) == ""
+    assert answers[0].outcome is None
+    assert model.requests == []
+    model.gate.open(("chat",))
+    assert [read(answer) for answer in answers] == [TRUE, TRUE]
+    assert answers[0].waiting is None
+    assert answers[0].timings_ms["queue"] > 0
+    assert model.gate.running(1) == 0
+
+
+def test_a_waiting_question_that_is_stopped_leaves_the_line(service):
+    model = FakeChatModel(TRUE)
+    model.gate.hold(("chat",), reason="switching", typical_s=40)
+    answer = service(model).stream(QUESTION, actor=ANNA)
+    next(answer.deltas)
+    answer.deltas.close()
+    assert answer.outcome is Outcome.CANCELLED
+    assert model.gate.queued(("chat",)) == 0
+
+
+def test_a_question_that_waited_for_nothing_keeps_its_passages(service):
+    model = FakeChatModel(TRUE)
+    model.gate.hold(("chat",), reason="switching", typical_s=40)
+    answer = service(model).stream(QUESTION, actor=ANNA)
+    model.unavailable = EngineNotReady("The model is stopped.")
+    model.gate.open(("chat",))
+    assert read(answer) == ""
+    assert answer.outcome is Outcome.PASSAGES
+    assert answer.passages
+
+
+def test_an_answer_whose_model_is_replaced_begins_anew_first_in_line(service):
+    model = ReplacedModel(TRUE)
+    answer = service(model).stream(QUESTION, actor=ANNA)
+    while answer.waiting is None:
+        next(answer.deltas)
+    assert (answer.restarts, answer.text, answer.waiting.place) == (1, "", 1)
+    model.gate.open(("chat",))
+    read(answer)
+    assert (answer.outcome, answer.text) == (Outcome.ANSWERED, TRUE)
+
+
+@pytest.mark.parametrize(("route", "role"), [(True, "code"), (False, "chat")])
+def test_the_code_model_words_answers_about_code_if_the_portal_is_set_so(service, settings, route, role):
+    entered = []
+
+    class Noting(FakeChatModel):
+        def enter(self, role="chat", *, first=False):
+            entered.append(role)
+            return super().enter(role, first=first)
+
+    made = service(Noting(TRUE))
+    made._settings = settings.model_copy(update={"route_by_task": route})
+    read(made.stream("Write a Python function for annual leave", actor=ANNA))
+    read(made.stream(QUESTION, actor=ANNA))
+    assert entered == [role, "chat"]
+
+
+def test_without_a_code_model_the_chat_model_answers_about_code_too(service, settings):
+    class ChatOnly(FakeChatModel):
+        def _endpoint(self, role):
+            if role == "code":
+                raise nothing_ordered()
+            return super()._endpoint(role)
+
+    made = service(ChatOnly(TRUE))
+    made._settings = settings.model_copy(update={"route_by_task": True})
+    assert read(made.stream("Write a Python function for annual leave", actor=ANNA)) == TRUE

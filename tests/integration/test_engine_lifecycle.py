@@ -82,7 +82,8 @@ def test_another_model_takes_the_place_of_the_first(bench: Bench) -> None:
     portal = bench.ready_portal()
     first = bench.session()
     portal.start("chat", "other-model")
-    until(lambda: portal.status("chat").model_id == "other-model" and portal.status("chat").ready)
+    portal.wait_rollout(10)
+    assert (portal.status("chat").model_id, portal.status("chat").ready) == ("other-model", True)
     assert first.members() == []
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from services.engines.catalogue import ModelFile
 from services.errors import StorageFull, VerificationFailed
 from services.translation import N_
 
@@ -17,6 +16,14 @@ from services.translation import N_
 Progress = Callable[[str, int, int], None]
 
 MIB = 1024 * 1024
+
+
+def another_file(name: str) -> VerificationFailed:
+    return VerificationFailed(
+        N_("What was downloaded is not {file}: its size or SHA-256 differs."),
+        hint=N_("The source has another version, or something on the way changes files. Nothing of it was kept."),
+        file=name,
+    )
 
 
 def silent(step: str, done: int, total: int) -> None:
@@ -35,18 +42,19 @@ def sha256_of(path: Path, progress: Progress = silent, step: str = "") -> str:
     return digest.hexdigest()
 
 
-def another_file(file: ModelFile) -> VerificationFailed:
-    return VerificationFailed(
-        N_("What was downloaded is not {file}: its size or SHA-256 differs."),
-        hint=N_("The source has another version, or something on the way changes files. Nothing of it was kept."),
-        file=file.name,
-    )
+def git_sha1_of(path: Path) -> str:
+    """The name that git gives a file's content: what a hub tells of small files instead of a SHA-256."""
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as source:
+        while block := source.read(8 * MIB):
+            digest.update(block)
+    return digest.hexdigest()
 
 
-def require_space(folder: Path, needed_bytes: int) -> None:
-    """Raises StorageFull when the file system of folder has less than needed_bytes free."""
-    if shutil.disk_usage(folder).free < needed_bytes:
-        raise _storage_full(folder, needed_bytes)
+def require_space(folder: Path, needed_bytes: int, reserve_mib: int = 0) -> None:
+    """Raises StorageFull when the file system of folder would have less than reserve_mib left."""
+    if shutil.disk_usage(folder).free < needed_bytes + reserve_mib * MIB:
+        raise _storage_full(folder, needed_bytes + reserve_mib * MIB)
 
 
 @contextmanager

