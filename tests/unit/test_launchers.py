@@ -122,13 +122,15 @@ def test_an_address_of_no_server_is_refused_without_repeating_its_secrets(url: s
 @dataclass(frozen=True)
 class AVariant:
     format: str
+    engines: tuple[str, ...]
 
 
 class SomeModels:
-    """Variants named after their format."""
+    """Variants named after their format, and after the one engine that their entry allows, if any."""
 
     def variant(self, model_id: str) -> AVariant:
-        return AVariant(model_id)
+        form, _, engine = model_id.partition(" for ")
+        return AVariant(form, (engine,) if engine else ("vllm", "transformers", "llama_cpp", "external"))
 
 
 def launchers(tmp_path: Path) -> Launchers:
@@ -158,6 +160,7 @@ def test_an_engine_that_cannot_read_the_model_is_refused_with_a_way_out(form: st
 def test_the_engines_of_a_model_are_those_installed_the_best_first(tmp_path: Path) -> None:
     assert launchers(tmp_path).engines_for("safetensors") == ["vllm", "transformers"]
     assert launchers(tmp_path).engines_for("external") == ["external"]
+    assert launchers(tmp_path).engines_for("safetensors for transformers") == ["transformers"]
 
 
 class OneCommand:

@@ -30,6 +30,8 @@ class Variant(Protocol):
 
     @property
     def format(self) -> str: ...
+    @property
+    def engines(self) -> tuple[EngineKind, ...]: ...
 
 
 class Variants(Protocol):
@@ -62,8 +64,9 @@ class Launchers:
         return self._launchers[settings.engine]
 
     def engines_for(self, model_id: str) -> list[EngineKind]:
-        """Those installed here that read the model's format, the best first."""
-        possible = ENGINES_BY_FORMAT[self._models.variant(model_id).format]
+        """Those installed here that read the model, by its format and its catalogue entry, the best first."""
+        variant = self._models.variant(model_id)
+        possible = [kind for kind in ENGINES_BY_FORMAT[variant.format] if kind in variant.engines]
         return [kind for kind in possible if kind == "external" or self._launchers[kind].version()]
 
     @cached_property
