@@ -76,12 +76,17 @@ def _run_child(gguf: Path, draft: Path, progress: Progress) -> dict:
 
 def _follow(child: subprocess.Popen, progress: Progress) -> dict:
     """Tell its per cent until it closes its output; returns its report, {} when it ended without one."""
-    percent, report = 0, {}
-    for line in patient(child.stdout, lambda: progress(N_("Converting"), percent, 100)):
+    told = {"percent": 0}
+
+    def beat() -> None:
+        progress(N_("Converting"), told["percent"], 100)
+
+    report: dict = {}
+    for line in patient(child.stdout, beat):
         message = json.loads(line)
         if "percent" in message:
-            percent = message["percent"]
-            progress(N_("Converting"), percent, 100)
+            told = message
+            beat()
         else:
             report = message
     return report

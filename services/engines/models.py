@@ -231,9 +231,7 @@ class ModelStore:
     def _make(self, model_id: str, progress: Progress) -> None:
         entry, variant = self.entry(model_id), self.variant(model_id)
         downloads = self._settings.downloads_dir / self.folder(model_id).name
-        fetched = self._fetch(
-            entry, variant, self._settings, progress, hubs=self._catalogue.hubs, folder=downloads
-        )
+        fetched = self._fetch(entry, variant, self._settings, progress, hubs=self._catalogue.hubs, folder=downloads)
         if variant.converts:
             gguf, reserve_mib = fetched.folder / variant.files[0].name, self._settings.disk_reserve_mib
             self._convert(entry, variant, gguf, self.folder(model_id), progress, reserve_mib=reserve_mib)

@@ -23,7 +23,7 @@ from services.engines.sources.http import Address, Passing, read_range
 from services.settings import Settings
 from services.translation import N_
 
-__all__ = ["Address", "Hub", "download", "read_range", "reachable"]
+__all__ = ["Address", "Hub", "download", "reachable", "read_range"]
 
 POLL_S = 0.25
 
