@@ -135,8 +135,8 @@ class EngineProcess:
         return [pid for pid in psutil.pids() if _lives_in_session(pid, self.pid)]
 
     def shared_memory(self) -> list[str]:
-        """Files in /dev/shm that its members map: killed processes leave them, and with them memory, behind."""
-        return sorted({path for pid in self.members() for path in _shared_memory_of(pid)})
+        """Files in /dev/shm of its members: killed processes leave them, and with them memory, behind."""
+        return sorted({path for pid in self.members() for path in _shared_memory_of(pid) | _registrations_of(pid)})
 
     def terminate(self) -> None:
         """Ask the whole session to end; returns at once."""
@@ -195,6 +195,11 @@ def _shared_memory_of(pid: int) -> set[str]:
         return set()
     names = {line.partition(SHARED_MEMORY)[2] for line in lines if SHARED_MEMORY in line}
     return {SHARED_MEMORY + name for name in names if not name.endswith(" (deleted)")}
+
+
+def _registrations_of(pid: int) -> set[str]:
+    """Intel's OpenMP notes every process there, in a file that nobody maps."""
+    return {str(path) for path in Path(SHARED_MEMORY).glob(f"__KMP_REGISTERED_LIB_{pid}_*")}
 
 
 @dataclass(frozen=True)

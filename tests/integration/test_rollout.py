@@ -369,6 +369,14 @@ def test_an_idle_engine_is_unloaded_and_the_next_question_waits_for_it(bench: Be
     assert portal.status("chat").ready
 
 
+def test_a_stopped_engine_leaves_no_registration_of_its_openmp(bench: Bench) -> None:
+    portal = bench.ready_portal()
+    registration = Path(f"/dev/shm/__KMP_REGISTERED_LIB_{portal.status('chat').pid}_0")
+    registration.touch()
+    portal.stop("chat")
+    assert not registration.exists()
+
+
 def test_every_start_keeps_its_command_with_secrets_masked(bench: Bench) -> None:
     portal = bench.ready_portal()
     view = portal.rows.view(portal.status("chat").deployment_id)
