@@ -12,7 +12,8 @@ class ModelShape:
     """What of a model decides its memory: counts of its architecture, and its weights as they are stored.
 
     weight_bytes: all weights as stored (after conversion, where there is one); vision_parameters: of the image encoder
-    and projector, included in parameters. attention_layers: layers with a KV cache (all, for a plain transformer).
+    and projector, included in parameters. embedding_parameters: of embedding and output layer, included too; 0: not
+    known. attention_layers: layers with a KV cache; 0: all. quantized: stored in fewer than 16 bits, and served so.
     """
 
     parameters: int
@@ -27,6 +28,15 @@ class ModelShape:
     attention_heads: int
     vision_parameters: int = 0
     image_tokens: int = 0
+    vision_hidden_size: int = 0
+    embedding_parameters: int = 0
+    attention_layers: int = 0
+    quantized: bool = False
+
+    @property
+    def kv_numbers_per_token(self) -> int:
+        """Keys and values of all layers: numbers for one token."""
+        return 2 * (self.attention_layers or self.layers) * self.kv_heads * self.head_dim
 
 
 @dataclass(frozen=True)
