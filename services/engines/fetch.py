@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,14 +42,21 @@ class Fetched:
 
 
 def fetch(
-    entry: CatalogueEntry, variant: Variant, settings: Settings, progress: Progress, *, hubs: Hubs, folder: Path
+    entry: CatalogueEntry,
+    variant: Variant,
+    settings: Settings,
+    progress: Progress,
+    *,
+    hubs: Hubs,
+    folder: Path,
+    on_source: Callable[[str], object] = str,
 ) -> Fetched:
     """The variant's files below folder, each checked. Continues an interrupted download.
 
-    Raises FetchFailed when no source delivers; GatedModel, UnsafeModel or VerificationFailed when that is why;
-    StorageFull, and what progress raises.
+    on_source: is told the kind of each source that is tried. Raises FetchFailed when no source delivers; GatedModel,
+    UnsafeModel or VerificationFailed when that is why; StorageFull, and what progress raises.
     """
-    return _Fetch(entry, variant, settings, progress, hubs, folder).run()
+    return _Fetch(entry, variant, settings, progress, hubs, folder, on_source).run()
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,7 @@ class _Fetch:
     progress: Progress
     hubs: Hubs
     folder: Path
+    on_source: Callable[[str], object]
 
     def run(self) -> Fetched:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -70,6 +79,7 @@ class _Fetch:
         usable, failures = self._usable()
         telling: PortalError | None = None
         for source in usable:
+            self.on_source(source.kind)
             try:
                 with full_disk_explained(self.folder, self.variant.size_bytes):
                     return self._fetch_from(source)

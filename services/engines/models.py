@@ -56,6 +56,23 @@ class ModelStore:
         self._custom.refresh()
         return self._catalogue.ids()
 
+    def entries(self) -> tuple[CatalogueEntry, ...]:
+        self._custom.refresh()
+        return self._catalogue.entries
+
+    @property
+    def models_dir(self) -> Path:
+        return self._settings.models_dir
+
+    @property
+    def downloads_dir(self) -> Path:
+        return self._settings.downloads_dir
+
+    @property
+    def reserve_mib(self) -> int:
+        """Free disk space that downloads and copies leave alone."""
+        return self._settings.disk_reserve_mib
+
     def entry(self, model_id: str) -> CatalogueEntry:
         """Raises NotFound for an id that the catalogue does not have."""
         self._custom.refresh()
@@ -142,8 +159,10 @@ class ModelStore:
             raise self._changed(model_id, min(strangers))
         self._note_verified(model_id)
 
-    def ensure(self, model_id: str, progress: Progress = silent) -> Path:
+    def ensure(self, model_id: str, progress: Progress = silent, *, on_source: Callable[[str], object] = str) -> Path:
         """What an engine is given, made ready now if need be. Minutes; continues where an earlier try stopped.
+
+        on_source: is told the kind of the source that is being read.
 
         Raises FetchFailed, VerificationFailed, UnsafeModel, ConversionFailed, StorageFull, NotFound; and what progress
         raises, which stops it within a second or so.
@@ -151,7 +170,7 @@ class ModelStore:
         if not self.ready(model_id):
             with self._lock(model_id, progress):
                 if not self.ready(model_id):
-                    self._make(model_id, progress)
+                    self._make(model_id, progress, on_source)
         return self.path(model_id)
 
     def install(self, model_id: str, draft: Path, record: dict, files: dict[str, dict]) -> None:
@@ -228,10 +247,11 @@ class ModelStore:
             (self._settings.models_dir / f"{self.folder(model_id).name}.lock").unlink(missing_ok=True)
         self._custom.forget(entry_id)
 
-    def _make(self, model_id: str, progress: Progress) -> None:
+    def _make(self, model_id: str, progress: Progress, on_source: Callable[[str], object]) -> None:
         entry, variant = self.entry(model_id), self.variant(model_id)
         downloads = self._settings.downloads_dir / self.folder(model_id).name
-        fetched = self._fetch(entry, variant, self._settings, progress, hubs=self._catalogue.hubs, folder=downloads)
+        more = {"hubs": self._catalogue.hubs, "folder": downloads, "on_source": on_source}
+        fetched = self._fetch(entry, variant, self._settings, progress, **more)
         if variant.converts:
             gguf, reserve_mib = fetched.folder / variant.files[0].name, self._settings.disk_reserve_mib
             self._convert(entry, variant, gguf, self.folder(model_id), progress, reserve_mib=reserve_mib)
