@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import sys
 from pathlib import Path
 
@@ -27,11 +28,20 @@ LOGS = Path(__file__).resolve().parent.parent / "fixtures" / "engine_logs"
 def plan(
     hardware: Hardware, tmp_path: Path, *, build: VllmBuild = FOR_CPU, config: dict | None = None, **settings: object
 ) -> LaunchPlan:
-    folder = tmp_path / "models" / "tiny"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(SHAPE | (config or {})))
+    folder = model_folder(tmp_path, config or {})
     request = LaunchRequest("tiny", folder, 4711, "secret", tmp_path / "cache", DeploymentSettings(**settings))
     return VllmLauncher(hardware, build=build, prefix=tmp_path).plan(request)
+
+
+def model_folder(tmp_path: Path, config: dict) -> Path:
+    """Of a model with one tensor; its config says that there are more."""
+    folder = tmp_path / "models" / "tiny"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(SHAPE | config))
+    tensors = {"model.embed_tokens.weight": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}
+    header = json.dumps(tensors).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(16))
+    return folder
 
 
 def option(plan: LaunchPlan, name: str) -> str:
@@ -184,7 +194,7 @@ def test_an_adapter_in_pickles_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_the_fingerprint_changes_with_a_setting_only(tmp_path: Path) -> None:
     def print_of(**settings: object) -> str:
-        request = LaunchRequest("tiny", tmp_path, 0, "", tmp_path, DeploymentSettings(**settings))
+        request = LaunchRequest("tiny", model_folder(tmp_path, {}), 0, "", tmp_path, DeploymentSettings(**settings))
         return fingerprint(VllmLauncher(AVX2, build=FOR_CPU), request)
 
     assert print_of() == print_of()

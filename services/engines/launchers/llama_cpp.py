@@ -15,12 +15,12 @@ from pathlib import Path
 
 from services.engines.hardware import Hardware
 from services.engines.launchers.base import LaunchPlan, LaunchRequest
+from services.engines.needs import CPU_STEP_TOKENS
 from services.engines.options import DeploymentSettings
 from services.errors import EngineUnavailable
 from services.translation import N_
 
 COMPILED_HERE = Path(__file__).resolve().parents[3] / ".venv-llamacpp" / "bin" / "llama-server"
-STEP_TOKENS = 512  # like vLLM's on a CPU: a step stays short enough to tell work from a hang
 ALL_LAYERS = "999"
 LOOK_TIMEOUT_S = 20
 
@@ -68,8 +68,8 @@ class LlamaCppLauncher:
             *("--port", str(request.port)),
             *("--ctx-size", str(settings.context_tokens * settings.max_num_seqs)),
             *("--parallel", str(settings.max_num_seqs)),
-            *("--batch-size", str(STEP_TOKENS)),
-            *("--ubatch-size", str(STEP_TOKENS)),
+            *("--batch-size", str(CPU_STEP_TOKENS)),
+            *("--ubatch-size", str(CPU_STEP_TOKENS)),
             *("--threads", threads),
             *("--threads-batch", threads),
             *("--cache-ram", "0"),

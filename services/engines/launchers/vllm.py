@@ -18,16 +18,16 @@ from pathlib import Path
 from services.engines.hardware import Hardware
 from services.engines.launchers.base import LaunchPlan, LaunchRequest
 from services.engines.launchers.lora import lora_flags
-from services.engines.launchers.model_config import GIB, ModelConfig
+from services.engines.launchers.model_config import ModelConfig
+from services.engines.needs import CPU_STEP_TOKENS, GIB, kv_cache_gib_for
 from services.engines.options import DeploymentSettings
+from services.engines.shapes import local_files, read_shape
 from services.errors import EngineUnavailable
 from services.translation import N_
 
 MODULE = "vllm.entrypoints.openai.api_server"
 SHIM = Path(__file__).with_name("torchvision_shim")
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-CPU_STEP_TOKENS = 512  # vLLM's 2048 make a step of the 0.5B last 14 s on 2 cores, at no more tokens per second
-CPU_BLOCK_TOKENS = 128
 IMAGES_PER_PROMPT = 1
 QUIET_AND_OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -90,7 +90,7 @@ class VllmLauncher:
         config, settings = ModelConfig.of(request.model_path), request.settings
         _refuse_bitsandbytes(config, settings)
         device_part = self._cuda_part if self.device == "cuda" else self._cpu_part
-        device_flags, device_environment = device_part(config, settings)
+        device_flags, device_environment = device_part(config, request)
         command = [
             *(sys.executable, "-m", MODULE),
             *("--model", str(request.model_path)),
@@ -122,15 +122,20 @@ class VllmLauncher:
         folders = {name: str(request.cache_dir / folder) for name, folder in caches.items()}
         return QUIET_AND_OFFLINE | folders | {"VLLM_API_KEY": request.api_key}
 
-    def _cpu_part(self, config: ModelConfig, settings: DeploymentSettings) -> tuple[list[str], dict[str, str]]:
-        """Every core computes: the API and the scheduler idle while a token is being made."""
+    def _cpu_part(self, config: ModelConfig, request: LaunchRequest) -> tuple[list[str], dict[str, str]]:
+        """Every core computes: the API and the scheduler idle while a token is being made.
+
+        Steps of at most CPU_STEP_TOKENS, because a hang cannot be told from work before a step is over: vLLM's own
+        2048 make one of the 0.5B last 14 s on 2 cores (float32), a quarter of that takes 3.4 s and reads as fast.
+        """
+        settings = request.settings
         self._refuse_on_cpu(config, settings)
         dtype = self._cpu_dtype(config, settings)
         flags = [
             *("--dtype", dtype),
             "--enforce-eager",
             *("--max-num-batched-tokens", str(max(CPU_STEP_TOKENS, settings.max_num_seqs))),
-            *("--kv-cache-memory-bytes", str(_kv_cache_bytes(config, settings, BYTES[dtype]))),
+            *("--kv-cache-memory-bytes", str(_kv_cache_bytes(request, BYTES[dtype]))),
         ]
         environment = {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0", "VLLM_CPU_OMP_THREADS_BIND": _cores(settings.threads)}
         openmp = self._prefix / "lib" / "libiomp5.so"
@@ -162,7 +167,8 @@ class VllmLauncher:
                 method=config.quantization.upper(),
             )
 
-    def _cuda_part(self, config: ModelConfig, settings: DeploymentSettings) -> tuple[list[str], dict[str, str]]:
+    def _cuda_part(self, config: ModelConfig, request: LaunchRequest) -> tuple[list[str], dict[str, str]]:
+        settings = request.settings
         flags = [*("--dtype", settings.dtype), *("--gpu-memory-utilization", str(settings.gpu_memory_utilization))]
         if settings.quantization == "fp8":
             if config.quantization:
@@ -202,12 +208,13 @@ def _refuse_bitsandbytes(config: ModelConfig, settings: DeploymentSettings) -> N
         )
 
 
-def _kv_cache_bytes(config: ModelConfig, settings: DeploymentSettings, bytes_per_number: int) -> int:
-    """As set, else room for every request at its longest: whole blocks, and the one that vLLM keeps for itself."""
-    if settings.kv_cache_gib is not None:
-        return int(settings.kv_cache_gib * GIB)
-    blocks = -(-settings.context_tokens // CPU_BLOCK_TOKENS) * settings.max_num_seqs + 1
-    return config.kv_cache_bytes(blocks * CPU_BLOCK_TOKENS, bytes_per_number) or GIB
+def _kv_cache_bytes(request: LaunchRequest, bytes_per_number: int) -> int:
+    """As set, else room for every request at its longest. Raises ModelFilesError."""
+    gib = request.settings.kv_cache_gib
+    if gib is None:
+        shape = read_shape(local_files(request.model_path))
+        gib = kv_cache_gib_for(shape, request.settings, bytes_per_number=bytes_per_number)
+    return round(gib * GIB)
 
 
 def _cores(threads: int) -> str:
