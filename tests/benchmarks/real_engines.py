@@ -17,7 +17,7 @@ from services.chat_model import ChatModel, ChatRequest
 from services.engines.catalogue import Catalogue
 from services.engines.deployment_rows import DeploymentRows
 from services.engines.deployments import Deployments
-from services.engines.golden import DEFAULTS
+from services.engines.golden import DEFAULTS, GoldenPrompt
 from services.engines.gpu import read_gpus
 from services.engines.hardware import read_hardware
 from services.engines.launchers.base import Launcher, LaunchRequest
@@ -46,6 +46,7 @@ class RealBench:
         self.models = ModelStore(self.settings, Catalogue.load())
         self.launchers = Launchers(self.settings, self.models, read_hardware, _no_remote)
         self.memory = FakeMemory()
+        self.golden: list[GoldenPrompt] = [DEFAULTS["en"]]
         self.portals: list[Deployments] = []
 
     def portal(self) -> Deployments:
@@ -54,7 +55,7 @@ class RealBench:
             equipment,
             estimate=self.memory,
             memory_of=MemoryOf(read_gpus),
-            golden_prompts=lambda _model: [DEFAULTS["en"]],
+            golden_prompts=lambda _model: self.golden,
         )
         self.portals.append(portal)
         return portal
@@ -72,6 +73,9 @@ class RealBench:
     def learn_options(self, model_id: str = SMALL) -> None:
         """The portal reads the engine's --help once per version, during the first start: not during a timed one."""
         folder = self.settings.engines_dir.resolve() / "cache" / "options"
+        learnt = Settings().engines_dir / "cache" / "options"
+        if learnt.is_dir():
+            shutil.copytree(learnt, folder)
         request = LaunchRequest(model_id, self.models.path(model_id), 0, "", folder.parent, SETTINGS)
         self.launcher(model_id).plan(request)
         deadline = time.monotonic() + OPTIONS_TIMEOUT_S
@@ -81,11 +85,12 @@ class RealBench:
 
     def own_copy(self, model_id: str) -> Path:
         """Instead of the link to the prepared model: files that may be damaged."""
-        link = self.settings.models_dir / model_id
-        prepared = link.resolve()
-        link.unlink()
-        shutil.copytree(prepared, link)
-        return link
+        folder = self.settings.models_dir / model_id
+        if folder.is_symlink():
+            folder.unlink()
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(Settings().home.resolve() / "models" / model_id, folder)
+        return folder
 
     def close(self) -> None:
         for portal in self.portals:
@@ -137,7 +142,8 @@ def memory_mib(pids: list[int]) -> float:
 
 def _is_engine(process: psutil.Process) -> bool:
     try:
-        return "vllm.entrypoints.openai.api_server" in process.cmdline()
+        command = process.cmdline()
+        return "vllm.entrypoints.openai.api_server" in command and "--help" not in command
     except psutil.Error:
         return False
 
