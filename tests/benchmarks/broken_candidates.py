@@ -3,8 +3,8 @@
     .venv/bin/python -m tests.benchmarks.broken_candidates [--real] [--only NAME…]
 
 Eight askers all the while. back_s: from the failure's being found (the rollout turns back) to the next request that
-the old model takes; 0 when it was never stopped. In place it must load again first: that is shown, and back_s without it. With --real: vLLM and
-SmolLM2 (a quarter of an hour on two cores).
+the old model takes; 0 when it was never stopped. In place it has to load again: that time is shown, and back_s without
+it. With --real: vLLM and SmolLM2 (a quarter of an hour on two cores).
 """
 
 from __future__ import annotations
