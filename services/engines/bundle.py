@@ -256,7 +256,7 @@ def _shifted(progress: Progress, step: str, before: int, total: int) -> Progress
 def _no_bundle(path: Path) -> BadInput:
     return BadInput(
         N_("{file} is not a model exported by this portal."),
-        hint=N_("Export one with: cli.py models export ID --to FOLDER"),
+        hint=N_("Export one with: cli.py models export ID --out FOLDER"),
         file=path.name,
     )
 

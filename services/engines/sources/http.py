@@ -17,7 +17,6 @@ TRIES = 3  # connections that bring nothing, one after another
 PAUSE_S = 1.0  # before the second try; doubles
 RETRY_AFTER_MAX_S = 60  # a hub that asks for more patience is told of instead
 ANSWER_MAX = 64 * 1024**2  # bytes of a JSON answer
-BLOCK = 1024**2
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def _blocks(address: Address, first: int) -> Iterator[tuple[int, int, bytes]]:
             at = first if response.status_code == httpx.codes.PARTIAL_CONTENT else 0
             rest = response.headers.get("Content-Length", "")
             yield at, at + int(rest) if rest.isdecimal() else -1, b""
-            for block in response.iter_raw(BLOCK):
+            for block in response.iter_raw():
                 yield at, -1, block
                 at += len(block)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
