@@ -33,7 +33,7 @@ from services.engines.launchers.select import Launchers
 from services.engines.models import ModelStore
 from services.engines.schedules import Schedules
 from services.engines.supervisor import Equipment
-from services.model_operations import ModelOperations
+from services.model_operations import Memory, ModelOperations
 from services.permissions import CONSOLE, Actor, Role
 from services.preferences import Preferences
 from services.retrieval.embedding import Embedder, make_embedder
@@ -122,7 +122,10 @@ def build(settings: Settings) -> Services:
     database = Database.open(settings.database_path)
     catalogue = Catalogue.load()
     models = ModelStore(settings, catalogue)
-    deployments, corrections = _engines(settings, database, models)
+    corrections = Corrections(database)
+    launchers = Launchers(settings, models, read_hardware, models.remote)
+    estimator = Estimator(models, corrections, device_of=lambda id_, chosen: launchers.for_model(id_, chosen).device)
+    deployments = _deployments(settings, database, models, launchers, estimator)
     downloads = Downloads(models)
     chat_model = ChatModel(deployments, settings)
     embedder = make_embedder(settings)
@@ -135,7 +138,15 @@ def build(settings: Settings) -> Services:
     membership = Membership(database, audit)
     library = Library(database, settings, lexical, vector_store, membership=membership, audit=audit)
     schedules = Schedules(database, lambda schedule: model_operations.run_schedule(schedule, SCHEDULE))
-    model_operations = ModelOperations(deployments, models, downloads, schedules, corrections, audit=audit)
+    model_operations = ModelOperations(
+        deployments,
+        models,
+        downloads,
+        schedules,
+        Memory(estimator, corrections),
+        settings=settings,
+        audit=audit,
+    )
     recorder = AskRecorder(audit, models)
     audit_log = AuditLog(audit_database, audit, settings)
     replays = Replays(database, audit_log, audit, retriever=retriever, deployments=deployments, models=models)
@@ -168,11 +179,9 @@ def build(settings: Settings) -> Services:
     )
 
 
-def _engines(settings: Settings, database: Database, models: ModelStore) -> tuple[Deployments, Corrections]:
-    """What launches, estimates and measures engines, around the deployments."""
-    launchers = Launchers(settings, models, read_hardware, models.remote)
-    corrections = Corrections(database)
-    estimator = Estimator(settings, models, corrections)
+def _deployments(
+    settings: Settings, database: Database, models: ModelStore, launchers: Launchers, estimator: Estimator
+) -> Deployments:
     equipment = Equipment(
         settings,
         models,
@@ -181,13 +190,12 @@ def _engines(settings: Settings, database: Database, models: ModelStore) -> tupl
         predict=estimator.predicted_mib,
         gpu_use=estimator.gpu_used_mib,
     )
-    deployments = Deployments(
+    return Deployments(
         equipment,
         estimate=estimator.estimate,
         memory_of=estimator.memory_of,
         golden_prompts=lambda model_id: _golden(models, model_id),
     )
-    return deployments, corrections
 
 
 def _golden(models: ModelStore, model_id: str) -> list[GoldenPrompt]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,14 +19,16 @@ from services.engines.memory import Estimate
 from services.engines.options import DeploymentSettings
 from services.engines.schedules import Schedule, Schedules
 from services.engines.views import ROLES, DeploymentView, RoleView, RolloutPlan, RolloutView, Sample, Step
-from services.errors import NotFound, PortalError
-from services.permissions import Actor, Permission, check
+from services.errors import Denied, ModelFilesError, NotFound, PortalError
+from services.permissions import CONSOLE, Actor, Permission, check
 from services.translation import N_
 
 if TYPE_CHECKING:
     from services.engines.catalogue import CatalogueEntry
     from services.engines.corrections import Accuracy, Corrections
+    from services.engines.estimator import Estimator
     from services.engines.models import ModelStore
+    from services.settings import Settings
 
 OUTCOMES = {Step.DONE: EventOutcome.SUCCEEDED, Step.CANCELLED: EventOutcome.CANCELLED, Step.FAILED: EventOutcome.FAILED}
 
@@ -48,6 +50,14 @@ class ModelRow:
     verified_at: datetime | None
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What is known of the memory that models take."""
+
+    estimator: Estimator
+    corrections: Corrections
+
+
 class ModelOperations:
     """Permission.RUN_MODELS for everything."""
 
@@ -57,15 +67,17 @@ class ModelOperations:
         models: ModelStore,
         downloads: Downloads,
         schedules: Schedules,
-        corrections: Corrections,
+        memory: Memory,
         *,
+        settings: Settings,
         audit: AuditTrail,
     ) -> None:
         self._deployments = deployments
         self._models = models
         self._downloads = downloads
         self._schedules = schedules
-        self._corrections = corrections
+        self._memory = memory
+        self._settings = settings
         self._audit = audit
 
     # Looking
@@ -119,7 +131,7 @@ class ModelOperations:
     def accuracy(self, actor: Actor) -> list[Accuracy]:
         """Predicted against measured memory of past starts, newest first."""
         check(actor, Permission.RUN_MODELS)
-        return self._corrections.accuracy()
+        return self._memory.corrections.accuracy()
 
     def schedules(self, actor: Actor) -> list[Schedule]:
         check(actor, Permission.RUN_MODELS)
@@ -197,7 +209,10 @@ class ModelOperations:
         """A catalogue entry for a hub's repository; its id. Raises FetchFailed, GatedModel, UnsafeModel, BadInput."""
         detail = ModelDetail(source=f"{kind}:{repo}", revision=revision, roles=tuple(roles))
         with self._act(actor, Action.MODEL_ADD, repo, detail):
-            return self._models.add_from_hub(kind, repo, revision, tuple(roles)).id
+            entry = self._models.add_from_hub(kind, repo, revision, tuple(roles))
+            with suppress(ModelFilesError):  # without the headers there is no estimate until it is here
+                self._memory.estimator.consult_hub(entry.id)
+            return entry.id
 
     def add_from_folder(self, path: str, name: str, roles: Sequence[str], actor: Actor) -> str:
         """Copy a folder of the server into the store; the entry's id. Raises UnsafeModel, BadInput, StorageFull."""
@@ -215,10 +230,15 @@ class ModelOperations:
             self._deployments.require_unused(entry_id)
             self._models.forget(entry_id)
 
-    def export_bundle(self, model_id: str, folder: str, actor: Actor) -> Path:
-        """One file with the model, its entry and hashes, in a folder of the server. Raises ModelFilesError."""
+    def export_bundle(self, model_id: str, actor: Actor, folder: str = "") -> Path:
+        """One file with the model, its entry and hashes, under PORTAL_HOME; elsewhere only the console may write.
+
+        Raises Denied, ModelFilesError, StorageFull.
+        """
         with self._act(actor, Action.MODEL_EXPORT, model_id, ModelDetail(model=model_id, source=folder)):
-            return export_bundle(self._models, model_id, Path(folder))
+            if folder and actor is not CONSOLE:
+                raise Denied(N_("Only the console may write outside the portal's own folder."))
+            return export_bundle(self._models, model_id, Path(folder or self._settings.bundles_dir))
 
     def import_bundle(self, path: str, actor: Actor) -> str:
         """The id of the model that was in the bundle. Raises VerificationFailed, UnsafeModel, StorageFull, BadInput."""

@@ -198,7 +198,7 @@ class Operations:
         return {"id": models.add_from_hub(source, where["repo"], where.get("revision", ""), chosen, CONSOLE)}
 
     def models_export(self, model_id: str, folder: str) -> dict:
-        return {"id": model_id, "file": str(self._services.model_operations.export_bundle(model_id, folder, CONSOLE))}
+        return {"id": model_id, "file": str(self._services.model_operations.export_bundle(model_id, CONSOLE, folder))}
 
     def models_import(self, path: str) -> dict:
         return {"id": self._services.model_operations.import_bundle(path, CONSOLE)}

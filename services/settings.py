@@ -141,6 +141,11 @@ class Settings(BaseSettings):
         return self.home / "models"
 
     @property
+    def bundles_dir(self) -> Path:
+        """Models exported as one file each."""
+        return self.home / "bundles"
+
+    @property
     def downloads_dir(self) -> Path:
         return self.home / "downloads"
 

@@ -65,8 +65,12 @@ class Bench:
         equipment = Equipment(
             self.settings, self.models, lambda _model, _settings: self.launcher, DeploymentRows(self.database)
         )
-        portal = Deployments(equipment, estimate=self.memory, memory_of=lambda _pids, _device: 1000.0,
-                             golden_prompts=lambda _model: self.golden)
+        portal = Deployments(
+            equipment,
+            estimate=self.memory,
+            memory_of=lambda _pids, _device: 1000.0,
+            golden_prompts=lambda _model: self.golden,
+        )
         self.portals.append(portal)
         return portal
 

@@ -72,10 +72,10 @@ def _export(user: Actor, model_id: str) -> None:
     with errors.shown():
         _named(_row(model_id, user))
         st.markdown(_("One file with the model, its licence and its hashes: to carry to a portal without internet."))
-        folder = st.text_input(_("Folder on the server"), placeholder="/srv/bundles", key="export_folder")
-        if st.button(_("Export"), type="primary", key="export_now", disabled=not folder.strip()):
+        st.caption(_("It is written into the portal's own folder on the server."))
+        if st.button(_("Export"), type="primary", key="export_now"):
             with st.spinner(_("Writing…")):
-                path = services().model_operations.export_bundle(model_id, folder.strip(), user)
+                path = services().model_operations.export_bundle(model_id, user)
             st.success(_("Written: {path}", path=escape(str(path))), icon=":material/check:")
 
 

@@ -61,7 +61,11 @@ class Corrections:
 
     def factor(self, model_id: str, engine: str, device: str) -> float:
         """Measured by predicted."""
-        return factor([_observation(row) for row in self._rows()], model_id, engine, device)
+        return factor(self.observations(), model_id, engine, device)
+
+    def observations(self) -> list[Observation]:
+        """Newest first."""
+        return [_observation(row) for row in self._rows()]
 
     def accuracy(self, limit: int = 100) -> list[Accuracy]:
         """Newest first."""
@@ -82,7 +86,7 @@ class Corrections:
 
 
 def factor(observations: Iterable[Observation], model_id: str, engine: str, device: str) -> float:
-    """Median of what starts of the same model on the same engine and device showed, else of that engine and device, else 1.
+    """Median of what starts of the same model on that engine and device showed, else of other models, else 1.
 
     observations: newest first. Of other models each counts once, with its own median: a model started a hundred times
     says no more about another than one started once.

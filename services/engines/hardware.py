@@ -76,11 +76,11 @@ def read_machine() -> Machine:
     return Machine(read_hardware(), read_host_memory(), read_gpus())
 
 
-def read_host_memory(
-    meminfo: Path = MEMINFO, own_cgroups: Path = OWN_CGROUPS, cgroups: Path = CGROUPS
-) -> HostMemory:
+def read_host_memory(meminfo: Path = MEMINFO, own_cgroups: Path = OWN_CGROUPS, cgroups: Path = CGROUPS) -> HostMemory:
     """Available is what the kernel can give without swapping; file cache counts as available, in a cgroup too."""
-    kib = {name: int(value.split()[0]) for name, _, value in (x.partition(":") for x in meminfo.read_text().splitlines())}
+    kib = {
+        name: int(value.split()[0]) for name, _, value in (x.partition(":") for x in meminfo.read_text().splitlines())
+    }
     total_mib, available_mib = [kib["MemTotal"] / 1024], [kib["MemAvailable"] / 1024]
     for folder in _memory_cgroups(own_cgroups, cgroups):
         limit = _number(folder / "memory.max") or _number(folder / "memory.limit_in_bytes")

@@ -17,7 +17,11 @@ NF4 = 0.5 + 1 / 64  # a half byte, and a byte of scale for 64 of them (double qu
 SMALLER = {"fp8": 1.0, "bnb-8bit": 1.0, "bnb-4bit": NF4}
 
 CPU_STEP_TOKENS = 512  # the launchers' --max-num-batched-tokens and --ubatch-size
-GPU_STEP_TOKENS = ((160 * 1024, 16_384), (70 * 1024, 8192), (0, 2048))  # by MiB of the GPU; EngineArgs.get_batch_defaults
+GPU_STEP_TOKENS = (
+    (160 * 1024, 16_384),
+    (70 * 1024, 8192),
+    (0, 2048),
+)  # by MiB of the GPU; EngineArgs.get_batch_defaults
 CPU_BLOCK, GPU_BLOCK = 128, 16  # tokens in a block of vLLM's KV cache
 SAMPLER_BYTES = 16  # for each logit: float32, its sorted copy, and the order (int64)
 
@@ -91,7 +95,11 @@ class _Engine:
         number = self.bytes_per_number()
         width = shape.vision_hidden_size or shape.hidden_size
         in_encoder = shape.image_tokens * (2 * 4 + 4) * width * number
-        return shape.vision_parameters * number / self.shared_by + in_encoder + shape.image_tokens * shape.hidden_size * number
+        return (
+            shape.vision_parameters * number / self.shared_by
+            + in_encoder
+            + shape.image_tokens * shape.hidden_size * number
+        )
 
     def kv_cache(self) -> float:
         raise NotImplementedError
@@ -118,25 +126,29 @@ class _Engine:
 class _Vllm(_Engine):
     """Prompts are read in steps of a fixed size, so the longest one costs no more than its KV cache."""
 
-    # Measured on a CPU: API server, engine core and worker each import torch and vLLM; libraries on disk count once.
-    IMPORTS = 500 * MIB
-    LIBRARIES = 265 * MIB
-    RESOURCE_TRACKER = 6 * MIB
-    WORKER = 130 * MIB  # more than an import: threads of OpenMP and gloo, modules, oneDNN's primitives
-    TOKENIZER_PER_TOKEN = 860  # the engine core keeps one tokenizer; the API server four: it tokenizes in threads
-    TOKENIZERS = 5
+    # Measured on a CPU: three processes that each import torch and vLLM, and serve HTTP, schedule, or compute (threads
+    # of OpenMP and gloo, oneDNN's primitives); what they map of libraries on disk, once; the tracker of shared memory.
+    API_SERVER, ENGINE_CORE, WORKER = 460 * MIB, 500 * MIB, 600 * MIB
+    LIBRARIES, RESOURCE_TRACKER = 264 * MIB, 6 * MIB
+    TOKENIZERS = 5  # four in the API server, which tokenizes in threads, and one in the engine core
+    TOKENIZER_PER_TOKEN = 850
     # On a GPU: context and kernels of CUDA with torch; NCCL's buffers; graphs by layers and captured batch sizes.
     CUDA_CONTEXT = 600 * MIB
     NCCL = 400 * MIB
     GRAPH_PER_LAYER = MIB // 4
 
     def weights(self) -> float:
-        """On a CPU the embedding and the output layer exist twice: as stored, and packed for oneDNN.
+        """On a CPU embedding and output layer are each packed for oneDNN beside what was stored, tied ones twice too.
 
-        (vllm/model_executor/layers/utils.py: dispatch_cpu_unquantized_gemm with remove_weight=False.)
+        (vllm/model_executor/layers/utils.py: dispatch_cpu_unquantized_gemm with remove_weight=False; other layers are
+        packed one after the other, so that for a moment one of them is there twice.)
         """
-        packed = 0.0 if self.cuda else self.shape.embedding_parameters * self.bytes_per_number()
-        return super().weights() + packed
+        if self.cuda:
+            return super().weights()
+        shape, number = self.shape, self.bytes_per_number()
+        packed = 2 * shape.vocab_size * shape.hidden_size * number
+        layers = (shape.parameters - shape.vision_parameters - shape.embedding_parameters) / shape.layers
+        return super().weights() + packed + layers * number
 
     def kv_cache(self) -> float:
         if not self.cuda and self.settings.kv_cache_gib is not None:
@@ -151,7 +163,8 @@ class _Vllm(_Engine):
     def overhead(self) -> float:
         if not self.cuda:
             tokenizers = self.TOKENIZERS * self.TOKENIZER_PER_TOKEN * self.shape.vocab_size
-            return 3 * self.IMPORTS + self.LIBRARIES + self.RESOURCE_TRACKER + self.WORKER + tokenizers
+            processes = self.API_SERVER + self.ENGINE_CORE + self.WORKER + self.RESOURCE_TRACKER
+            return processes + self.LIBRARIES + tokenizers
         nccl = self.NCCL if self.shared_by > 1 else 0
         return self.CUDA_CONTEXT + nccl + self._graphs()
 

@@ -29,7 +29,9 @@ EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|word_embeddings|tok_embeddings|
 OUTPUT = re.compile(r"(^|\.)(lm_head|embed_out|output)\.weight$")
 VISION = re.compile(r"(^|\.)(vision_tower|vision_model|visual|multi_modal_projector|mm_projector|image_newline)\b")
 PACKED = re.compile(r"\.(qweight|weight_packed)$")  # AWQ, GPTQ, compressed-tensors: several numbers in an integer
-AUXILIARY = re.compile(r"\.(qzeros|scales|g_idx|weight_scale|weight_zero_point|weight_shape|absmax|quant_map|quant_state.*)$")
+AUXILIARY = re.compile(
+    r"\.(qzeros|scales|g_idx|weight_scale|weight_zero_point|weight_shape|absmax|quant_map|quant_state.*)$"
+)
 ONE_IMAGE_OF_QWEN_VL = 16_384  # tokens: its processor's max_pixels of 12,845,056, 28 x 28 pixels a token
 DEFAULTS = {  # what configuration_*.py of transformers assumes, which configs made by it leave out
     "llama": (4096, 11008, 32, 32, 32000),

@@ -20,8 +20,7 @@ def main(*options: str) -> None:
     settings = Settings()
     _write_tokenizer(settings.models_dir / settings.chat_model)
     launcher = FakeLauncher(*options)
-    bootstrap.ModelStore = lambda _settings, _catalogue: FakeModels(settings.models_dir, settings.chat_model)
-    bootstrap.Deployments = partial(Deployments, launcher_for=lambda _model_id: launcher)
+    bootstrap.Launchers = lambda *_: SimpleNamespace(for_model=lambda _model_id, _settings: launcher)
     server.serve(settings)
 
 

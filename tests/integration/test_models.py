@@ -8,19 +8,24 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from services.engines.catalogue import Catalogue, CatalogueEntry, Hubs
+from services.engines import manifest
+from services.engines.catalogue import CatalogueEntry, Hubs
 from services.engines.convert import convert
+from services.engines.entries import Variant
+from services.engines.fetch import Fetched
 from services.engines.models import ModelStore
-from services.errors import ConversionFailed, NotFound, VerificationFailed
+from services.errors import ConversionFailed, FetchInterrupted, NotFound, VerificationFailed
 from services.settings import Settings
-from tests.integration.test_fetch import entry
+from tests.model_files import catalogue, entry, pinned, settings
 from tests.tiny_gguf import write_tiny_gguf
 
 GGUF = b"as if it were a model"
+TINY = entry(pinned("wheels"))
 
 
 class Making:
@@ -29,22 +34,27 @@ class Making:
     def __init__(self) -> None:
         self.fetched = self.converted = 0
 
-    def fetch(self, wanted: CatalogueEntry, settings: Settings, progress, *, hubs: Hubs) -> Path:
+    def fetch(
+        self, wanted: CatalogueEntry, variant: Variant, settings: Settings, progress, *, hubs: Hubs, folder, on_source
+    ) -> Fetched:
         self.fetched += 1
-        path = settings.downloads_dir / wanted.id / wanted.file.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(GGUF)
-        return path
+        on_source("wheels")
+        folder.mkdir(parents=True, exist_ok=True)
+        file = variant.files[0]
+        (folder / file.name).write_bytes(GGUF)
+        record = {"source": file.name, "source_sha256": file.sha256}
+        return Fetched(folder, record, {file.name: {"size": file.size, "sha256": file.sha256}})
 
-    def convert(self, wanted: CatalogueEntry, gguf: Path, folder: Path, progress) -> None:
+    def convert(
+        self, wanted: CatalogueEntry, variant: Variant, gguf: Path, folder: Path, progress, *, reserve_mib: int
+    ) -> None:
         self.converted += 1
         folder.mkdir(parents=True, exist_ok=True)
         files = {}
         for name in ("config.json", "model.safetensors"):
             (folder / name).write_bytes(name.encode())
             files[name] = {"size": len(name), "sha256": hashlib.sha256(name.encode()).hexdigest()}
-        manifest = {"source_sha256": wanted.file.sha256, "files": files}
-        (folder / "manifest.json").write_text(json.dumps(manifest))
+        manifest.write(folder, {"id": wanted.id, "source_sha256": variant.files[0].sha256}, files)
 
 
 @pytest.fixture
@@ -53,8 +63,9 @@ def making() -> Making:
 
 
 def store(home: Path, making: Making, content: bytes = GGUF) -> ModelStore:
-    catalogue = Catalogue([entry("wheels", content=content)], Hubs(modelscope=""))
-    return ModelStore(Settings(home=home), catalogue, fetch=making.fetch, convert=making.convert)
+    kept = pinned("wheels", content=content, converts=False)
+    tiny = entry(pinned("wheels", content=content), kept)
+    return ModelStore(settings(home), catalogue(tiny), fetch=making.fetch, convert=making.convert)
 
 
 def test_a_model_is_made_once_and_its_download_is_deleted(tmp_path: Path, making: Making) -> None:
@@ -108,6 +119,59 @@ def test_remove_leaves_nothing_and_can_be_repeated(tmp_path: Path, making: Makin
         models.verify("tiny")
 
 
+def test_the_gguf_variant_keeps_the_file_in_a_folder_of_its_own(tmp_path: Path, making: Making) -> None:
+    models = store(tmp_path, making)
+    models.ensure("tiny")
+    path = models.ensure("tiny:gguf-q4")
+    assert path == (tmp_path / "models" / "tiny__gguf-q4" / "model.gguf").resolve()
+    assert path.read_bytes() == GGUF
+    assert making.converted == 1
+    models.remove("tiny")
+    assert models.ready("tiny:gguf-q4")
+    assert models.size_bytes("tiny:gguf-q4") == len(GGUF)
+    assert models.ids() == ["tiny", "tiny:gguf-q4"]
+    assert models.file_sha256("tiny:gguf-q4") == hashlib.sha256(GGUF).hexdigest()
+    assert models.file_sha256("tiny") == ""
+
+
+def test_it_is_remembered_when_a_model_was_last_verified(tmp_path: Path, making: Making) -> None:
+    models = store(tmp_path, making)
+    assert models.verified_at("tiny") is None
+    folder = models.ensure("tiny")
+    made = models.verified_at("tiny")
+    models.verify("tiny")
+    assert models.verified_at("tiny") > made
+    (folder / "config.json").write_bytes(b"config.jsoX")
+    with pytest.raises(VerificationFailed):
+        models.verify("tiny")
+    assert models.verified_at("tiny") is None
+
+
+def test_a_file_that_was_put_beside_the_model_is_found(tmp_path: Path, making: Making) -> None:
+    models = store(tmp_path, making)
+    (models.ensure("tiny") / "modeling_evil.py").write_text("print('run')")
+    with pytest.raises(VerificationFailed) as failed:
+        models.verify("tiny")
+    assert failed.value.params["file"] == "modeling_evil.py"
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"files": []}', '{"files": {"a": {}}, "source_sha256": ""}'])
+def test_a_damaged_manifest_counts_as_not_ready(tmp_path: Path, making: Making, damage: str) -> None:
+    models = store(tmp_path, making)
+    (models.ensure("tiny") / "manifest.json").write_text(damage)
+    assert not models.ready("tiny")
+    assert models.file_sha256("tiny") == ""
+    models.ensure("tiny")
+    assert models.ready("tiny")
+
+
+def test_a_model_made_by_an_earlier_version_is_still_ready(tmp_path: Path, making: Making) -> None:
+    """Its manifest names no variant."""
+    models = store(tmp_path, making)
+    assert "variant" not in manifest.read(models.ensure("tiny"))
+    assert models.ready("tiny")
+
+
 def test_two_at_once_make_the_model_once(tmp_path: Path, making: Making) -> None:
     lock = make_folder(tmp_path / "models") / "tiny.lock"
     hold = "import fcntl, sys\nf = open(sys.argv[1], 'w')\nfcntl.flock(f, 2)\nprint(1, flush=True)\ninput()"
@@ -138,7 +202,7 @@ def test_a_gguf_becomes_safetensors_with_a_manifest(tmp_path: Path, same_output:
     gguf, folder = tmp_path / "model.gguf", tmp_path / "models" / "tiny"
     write_tiny_gguf(gguf, same_output=same_output)
     seen: list[tuple[str, int, int]] = []
-    convert(entry("wheels"), gguf, folder, lambda *step: seen.append(step))
+    convert(TINY, TINY.variants[0], gguf, folder, lambda *step: seen.append(step))
 
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["tied_embeddings"] is same_output
@@ -155,6 +219,22 @@ def test_a_gguf_becomes_safetensors_with_a_manifest(tmp_path: Path, same_output:
     tokenizer_reads(folder, "hello 你好")
 
 
+def test_a_conversion_ends_soon_after_it_is_interrupted(tmp_path: Path) -> None:
+    gguf, folder = tmp_path / "model.gguf", tmp_path / "models" / "tiny"
+    write_tiny_gguf(gguf, same_output=True)
+    began: list[float] = []
+
+    def interrupt(*_: object) -> None:
+        began.append(time.monotonic())
+        if len(began) > 1 and began[-1] - began[0] > 0.6:  # importing torch takes longer, without a word
+            raise FetchInterrupted("paused")
+
+    with pytest.raises(FetchInterrupted):
+        convert(TINY, TINY.variants[0], gguf, folder, interrupt)
+    assert time.monotonic() - began[0] < 2.5
+    assert list(folder.parent.iterdir()) == []
+
+
 def tokenizer_reads(folder: Path, text: str) -> None:
     from tokenizers import Tokenizer
 
@@ -166,6 +246,6 @@ def test_a_file_that_is_no_gguf_is_refused_with_the_reason_and_leaves_nothing(tm
     gguf, folder = tmp_path / "model.gguf", tmp_path / "models" / "tiny"
     gguf.write_bytes(b"not a model at all" * 1000)
     with pytest.raises(ConversionFailed) as failed:
-        convert(entry("wheels"), gguf, folder, lambda *_: None)
+        convert(TINY, TINY.variants[0], gguf, folder, lambda *_: None)
     assert failed.value.params["log"]
     assert list(folder.parent.iterdir()) == []

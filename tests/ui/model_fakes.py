@@ -233,6 +233,7 @@ class FakeModelOperations:
     errors: dict[str, PortalError] = field(default_factory=dict)
     status: dict[str, dict] = field(default_factory=dict)  # role → changes of its EngineStatus
     running: int = 0
+    device: str = "cpu"
     needed_mib: dict[str, float] = field(default_factory=dict)
     last_good: dict[str, DeploymentView] = field(default_factory=dict)
     now: RolloutView | None = None
@@ -390,7 +391,7 @@ class FakeModelOperations:
         self._note("forget", entry_id)
         self.entries = [one for one in self.entries if one.id != entry_id]
 
-    def export_bundle(self, model_id: str, folder: str, actor: Actor) -> Path:
+    def export_bundle(self, model_id: str, actor: Actor, folder: str = "/srv/out") -> Path:
         self._note("export_bundle", model_id, folder)
         return Path(folder) / "model.zip"
 
@@ -442,7 +443,7 @@ class FakeModelOperations:
         row.ready = bool(one.external) or model_id in self.on_disk
         row.serving = tuple(role for role, own in self.serving.items() if own.model_id == model_id)
         row.download = next((view for view in self.fetching if view.model_id == model_id), None)
-        row.estimate = None if one.external else estimate(self._needed(row, settings()))
+        row.estimate = None if one.external else estimate(self._needed(row, settings()), device=self.device)
         return row
 
     def _needed(self, row: SimpleNamespace, chosen: DeploymentSettings) -> float:
@@ -453,10 +454,10 @@ class FakeModelOperations:
 
     def _estimate(self, needed: float, chosen: DeploymentSettings) -> Estimate:
         if needed <= FREE_MIB:
-            return estimate(needed)
+            return estimate(needed, device=self.device)
         less = chosen.model_copy(update={"context_tokens": 2048})
         message = "Shorter context: {n} tokens"
-        return estimate(needed, Suggestion(message, {"n": "2,048"}, less, FREE_MIB * 0.9))
+        return estimate(needed, Suggestion(message, {"n": "2,048"}, less, FREE_MIB * 0.9), device=self.device)
 
     def _known(self, model_id: str, actor: Actor) -> SimpleNamespace:
         for row in self.catalogue(actor):

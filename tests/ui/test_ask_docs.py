@@ -6,7 +6,9 @@ import re
 
 import pytest
 
+from pages.components import conversation
 from services.ask import Outcome
+from services.engines.gate import QueuePlace
 from services.errors import BadInput, EngineDied, EngineNotReady
 from tests.ui.conftest import text_of
 from tests.ui.fakes import citation, document, engine_status, passage, turn
@@ -124,6 +126,31 @@ def test_answering_again_replaces_the_last_answer(opened, services) -> None:
     services.ask.deltas = ("Another answer.",)
     test.button(key="again-1").click().run()
     assert [t.text for t in services.ask.turns["c1"]] == ["Another answer."]
+
+
+@pytest.mark.parametrize(("reason", "words"), [("switching", "being switched"), ("loading", "being loaded")])
+def test_who_waits_for_a_model_sees_the_place_in_the_queue(opened, services, monkeypatch, reason, words) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(conversation, "prose", lambda text: drawn.append(text) or text)
+    place = conversation._place_in_line
+    monkeypatch.setattr(conversation, "_place_in_line", lambda waiting: drawn.append(place(waiting)) or drawn[-1])
+    services.ask.line = (QueuePlace(2, 5, reason, 40.4), QueuePlace(1, 4, reason, 40.4))
+    test = opened(PAGE)
+    test.chat_input[0].set_value("How many days?").run()
+    assert drawn[:2] == [
+        f"You are number {n} of {of} in the queue; the model is {words}, about 40 s" for n, of in ((2, 5), (1, 4))
+    ]
+    assert "You can carry over 5 days" in text_of(test).replace("\\", "")
+
+
+def test_an_answer_that_begins_anew_shows_nothing_of_the_half_one(opened, services, monkeypatch) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(conversation, "prose", lambda text: drawn.append(text) or text)
+    services.ask.restarts = True
+    test = opened(PAGE)
+    test.chat_input[0].set_value("How many days?").run()
+    assert drawn[:2] == ["Half an answer", "You can "]
+    assert "Half an answer" not in text_of(test)
 
 
 def test_another_persons_conversation_does_not_exist(opened) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pages.components import frame
+from services.engines.states import EngineState
 from services.translation import translate
 from tests.fakes import ADMIN, AUDITOR, NO_ROLE, USER
 from tests.ui.conftest import PAGES, text_of
@@ -95,3 +96,16 @@ def test_the_badge_of_a_failed_model_says_why_and_what_to_do(opened, services) -
     assert "Not enough memory for the model" in shown
     assert "Choose a smaller model" in shown
     assert "RuntimeError: out of memory" in shown
+
+
+@pytest.mark.parametrize("state", ["ready", "draining", "stopping", "stopped"])
+def test_the_badge_says_what_is_being_switched_to(opened, services, state: str) -> None:
+    services.deployments.now = engine_status(EngineState(state), switching_to="Qwen2.5 7B")
+    shown = text_of(opened("Home.py", actor=USER)).replace("\\", "")
+    assert "Switching to Qwen2.5 7B" in shown
+    assert ("Questions wait in a queue" in shown) == (state != "ready")
+
+
+def test_the_badge_of_a_first_model_says_that_it_loads(opened, services) -> None:
+    services.deployments.now = engine_status(EngineState.STARTING, switching_to="Qwen2.5-Coder 0.5B")
+    assert "Loading model, 45 s of about 80 s" in text_of(opened("Home.py"))

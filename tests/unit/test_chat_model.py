@@ -21,8 +21,8 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from services.chat_model import ChatModel, ChatRequest, ChatStream
-from services.engines.states import Endpoint
 from services.engines.gate import Gate, Lease
+from services.engines.states import Endpoint
 from services.errors import ContextTooLong, EngineDied, EngineError, EngineNotReady, EngineRetired, EngineTimeout
 from services.settings import Settings
 from tests.fakes import FAKE_ENGINE
