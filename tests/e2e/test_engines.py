@@ -30,9 +30,9 @@ from tests.portal_process import ROOT, wait_until
 MODELS = Path(os.environ.get("PORTAL_HOME", ROOT / "var")) / "models"
 MODEL = "smollm2-135m-instruct"
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
-START_TIMEOUT_S = 180
+START_TIMEOUT_S = 300
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
