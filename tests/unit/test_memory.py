@@ -1,4 +1,4 @@
-"""Will it fit: the arithmetic of an engine's memory, what it is held against, and the settings that are offered instead."""
+"""Will it fit: the arithmetic of an engine's memory, what it is held against, and what is offered instead."""
 
 from __future__ import annotations
 
