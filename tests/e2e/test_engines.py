@@ -1,6 +1,7 @@
 """The real engines, each with the smallest model: started by its launcher, asked through its probe, stopped.
 
-About three minutes. llama.cpp is an optional extra: it is tried where it was compiled (make engine-llamacpp).
+Two to three minutes; the model (98 MB) is fetched once. llama.cpp is an optional extra: it is tried where it was
+compiled (make engine-llamacpp).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import httpx
 import psutil
 import pytest
 
+from services.engines.catalogue import Catalogue
 from services.engines.engine import Engine, EngineHome
 from services.engines.hardware import read_hardware
 from services.engines.launchers.arguments import CheckedLauncher, KnownOptions
@@ -24,15 +26,22 @@ from services.engines.launchers.llama_cpp import LlamaCppLauncher
 from services.engines.launchers.transformers import TransformersLauncher
 from services.engines.launchers.vllm import VllmLauncher
 from services.engines.metrics import Recorder
+from services.engines.models import ModelStore
 from services.engines.options import DeploymentSettings, Spec
+from services.settings import Settings
 from tests.portal_process import ROOT, wait_until
 
-MODELS = Path(os.environ.get("PORTAL_HOME", ROOT / "var")) / "models"
-MODEL = "smollm2-135m-instruct"
+MODEL, MODEL_GGUF = "smollm2-135m-instruct", "smollm2-135m-instruct:gguf-q4"
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 START_TIMEOUT_S = 300
 
 pytestmark = pytest.mark.timeout(600)
+
+
+def fetched(model_id: str) -> Path:
+    """The files of the model, below the PORTAL_HOME that `make setup` prepared."""
+    settings = Settings(home=Path(os.environ.get("PORTAL_HOME", ROOT / "var")))
+    return ModelStore(settings, Catalogue.load()).ensure(model_id)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +55,6 @@ def running(
     launcher: Launcher, model_path: Path, tmp_path: Path, options_dir: Path, **settings: object
 ) -> Iterator[Engine]:
     """An engine that has made its first token. Its options are checked against its own help on the way."""
-    assert model_path.exists(), f"fetch it first: cli.py models fetch {MODEL}"
     checked = CheckedLauncher(launcher, KnownOptions(options_dir))
     spec = Spec(1, MODEL, "SmolLM2", DeploymentSettings(context_tokens=1024, max_num_seqs=2, **settings))
     engine = Engine.launch(EngineHome(tmp_path / "engines", 1, 10), checked, spec, model_path)
@@ -71,7 +79,7 @@ def post(engine: Engine, key: str, path: str = "/chat/completions", **body: obje
 
 
 def test_vllm_answers_counts_and_is_found_out_when_its_core_hangs(tmp_path: Path, options_dir: Path) -> None:
-    with running(VllmLauncher(read_hardware()), MODELS / MODEL, tmp_path, options_dir) as engine:
+    with running(VllmLauncher(read_hardware()), fetched(MODEL), tmp_path, options_dir) as engine:
         record = Recorder()
         record.add(engine.probe.reading(), None)
         assert "Paris" in engine.probe.generate(QUESTION, 12, 60)
@@ -90,7 +98,7 @@ def test_vllm_answers_counts_and_is_found_out_when_its_core_hangs(tmp_path: Path
 @pytest.mark.parametrize("quantization", ["as_stored", "bnb-4bit"])
 def test_transformers_serve_answers_behind_its_key(quantization: str, tmp_path: Path, options_dir: Path) -> None:
     settings = {"engine": "transformers", "quantization": quantization}
-    with running(TransformersLauncher(read_hardware()), MODELS / MODEL, tmp_path, options_dir, **settings) as engine:
+    with running(TransformersLauncher(read_hardware()), fetched(MODEL), tmp_path, options_dir, **settings) as engine:
         assert "Paris" in engine.probe.generate(QUESTION, 12, 60)
         assert engine.probe.lives(12)
         assert engine.probe.reading() is None
@@ -103,8 +111,7 @@ def test_llama_cpp_answers_and_counts(tmp_path: Path, options_dir: Path) -> None
     launcher = LlamaCppLauncher(read_hardware())
     if not launcher.version():
         pytest.skip("llama.cpp is an optional extra: make engine-llamacpp")
-    gguf = next(MODELS.rglob("SmolLM2*.gguf"), MODELS / "SmolLM2.gguf")
-    with running(launcher, gguf, tmp_path, options_dir, engine="llama_cpp") as engine:
+    with running(launcher, fetched(MODEL_GGUF), tmp_path, options_dir, engine="llama_cpp") as engine:
         assert "Paris" in engine.probe.generate(QUESTION, 12, 60)
         reading = engine.probe.reading()
         assert reading is not None

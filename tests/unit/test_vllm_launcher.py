@@ -132,6 +132,11 @@ def test_what_this_cpu_cannot_do_is_refused_with_a_way_out(settings: dict, confi
     assert refusal.value.hint
 
 
+def test_8_bit_weights_are_refused_on_every_cpu(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable, match="4 bits"):
+        plan(AMX, tmp_path, config={"quantization_config": {"quant_method": "gptq", "bits": 8}})
+
+
 def test_4_bit_weights_are_computed_in_bfloat16_where_the_cpu_has_avx512(tmp_path: Path) -> None:
     avx512 = Hardware(cores=2, avx2=True, avx512=True, avx512_bf16=False, amx_bf16=False, nvidia=False)
     made = plan(avx512, tmp_path, config={"quantization_config": {"quant_method": "gptq"}})

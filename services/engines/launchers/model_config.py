@@ -10,10 +10,11 @@ from services.engines.headers import parsed_json
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """quantization: of the stored weights (awq, gptq, bitsandbytes …); "" for plain numbers."""
+    """quantization: of the stored weights (awq, gptq, bitsandbytes …); "" for plain numbers. bits: of awq and gptq."""
 
     sees_images: bool
     quantization: str
+    bits: int
 
     @classmethod
     def of(cls, folder: Path) -> ModelConfig:
@@ -21,4 +22,5 @@ class ModelConfig:
         path = folder / "config.json"
         fields = parsed_json(path.name, path.read_bytes()) if path.is_file() else {}
         quantization = fields.get("quantization_config") or {}
-        return cls("vision_config" in fields, str(quantization.get("quant_method", "")))
+        method, bits = quantization.get("quant_method", ""), quantization.get("bits", 4)
+        return cls("vision_config" in fields, str(method), bits if isinstance(bits, int) else 4)

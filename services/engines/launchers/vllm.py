@@ -160,9 +160,9 @@ class VllmLauncher:
             raise EngineUnavailable(
                 N_("vLLM makes weights fp8 on GPUs only."), hint=N_("Choose a GGUF variant, or leave them as they are.")
             )
-        if config.quantization in ("awq", "gptq") and not self._hardware.avx512:
+        if config.quantization in ("awq", "gptq") and not (self._hardware.avx512 and config.bits == 4):
             raise EngineUnavailable(
-                N_("vLLM serves {method} weights on a CPU only with AVX-512, which this one does not have."),
+                N_("On a CPU vLLM serves {method} weights only in 4 bits, and only where the CPU has AVX-512."),
                 hint=N_("Choose the variant in 16 bits, or a GGUF variant."),
                 method=config.quantization.upper(),
             )
