@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
@@ -30,6 +31,7 @@ POLL_S = 0.2
 ADOPTION_PATIENCE_S = 60.0  # an engine that was ready before must answer again within this time
 FIRST_TOKEN_PATIENCE_S = 120.0  # of an engine that has just loaded
 LONGEST_BACKOFF_S = 60.0
+UNUSED_STOP_TIMEOUT_S = 2.0  # between SIGTERM and SIGKILL of an engine that nobody was ever sent to
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +162,16 @@ class Supervisor:
         """
         verified = bool(restarts or self._adopted)
         engine, self._adopted = self._adopted or self._launch(restarts), None
-        end = self._await_readiness(engine, order, None if verified else self._verification())
+        try:
+            return self._live(engine, order, None if verified else self._verification(), restarts)
+        except PortalError:
+            self._end(engine, 0)
+            raise
+
+    def _live(
+        self, engine: Engine, order: Order, verification: BackgroundCall | None, restarts: int
+    ) -> Ended | None:
+        end = self._await_readiness(engine, order, verification)
         if end is End.READY:
             self._note_ready(engine)
             ready_at = time.monotonic()
@@ -236,7 +247,6 @@ class Supervisor:
             if not self._desk.wants(order):
                 return End.SUPERSEDED
             if verification and verification.failure:
-                self._end(engine, 0)
                 raise verification.failure
             if not engine.process.alive():
                 return End.DIED
@@ -268,14 +278,19 @@ class Supervisor:
             environment=environment,
             engine_version=self._observer.engine_version,
             device=self._observer.device,
-            predicted_mib=self._equipment.predict(self._spec.model_id, self._spec.settings) if ready else None,
+            predicted_mib=self._predicted_mib() if ready else None,
         )
         return self._equipment.rows.record_start(self._spec, report)
+
+    def _predicted_mib(self) -> float | None:
+        with suppress(ModelFilesError):  # an engine may read what the estimate cannot
+            return self._equipment.predict(self._spec.model_id, self._spec.settings)
+        return None
 
     def _failed_start(self, engine: Engine, end: End) -> EngineStartFailed:
         """Clear the engine away and say why it did not become ready."""
         duration_s = engine.running_s
-        self._end(engine, 0 if end is End.DIED else self._settings.engine_stop_timeout_s)
+        self._end(engine, 0 if end is End.DIED else self._stop_timeout_s(engine))
         name = self._spec.model_name
         failure = engine.too_slow(name, duration_s) if end is End.TOO_SLOW else engine.failure(name)
         self._record_start(engine, ready=False, reason=str(failure))
@@ -315,7 +330,7 @@ class Supervisor:
         if engine.record.was_ready and self._desk.order.drain_s:
             self._drain(engine, self._desk.order.drain_s)
         self._desk.enter(EngineState.STOPPING, endpoint=None)
-        self._end(engine, self._settings.engine_stop_timeout_s)
+        self._end(engine, self._stop_timeout_s(engine))
         if not engine.gpu_memory_is_back(self._equipment.gpu_use) and not self._desk.order.run:
             self._desk.give(Order(run=False, failure=_gpu_memory_kept()))
 
@@ -324,6 +339,10 @@ class Supervisor:
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline and engine.process.alive() and engine.probe.running_requests():
             time.sleep(POLL_S)
+
+    def _stop_timeout_s(self, engine: Engine) -> float:
+        limit_s = self._settings.engine_stop_timeout_s
+        return limit_s if engine.record.was_ready else min(limit_s, UNUSED_STOP_TIMEOUT_S)
 
     def _end(self, engine: Engine, timeout_s: float) -> None:
         """Stop until nothing lives. A process that even SIGKILL does not end keeps everything here waiting, visibly."""

@@ -369,6 +369,15 @@ def test_an_idle_engine_is_unloaded_and_the_next_question_waits_for_it(bench: Be
     assert portal.status("chat").ready
 
 
+def test_a_candidate_that_never_answered_gets_no_time_to_end(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, engine_start_timeout_s=3, engine_stop_timeout_s=60)
+    portal = bench.ready_portal()
+    bench.launcher.by_model[OTHER] = ("--load-seconds", "600", "--ignore-sigterm")
+    switch(portal)
+    assert finish(portal) is Step.FAILED
+    bench.close()
+
+
 def test_a_stopped_engine_leaves_no_registration_of_its_openmp(bench: Bench) -> None:
     portal = bench.ready_portal()
     registration = Path(f"/dev/shm/__KMP_REGISTERED_LIB_{portal.status('chat').pid}_0")
