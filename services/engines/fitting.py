@@ -123,14 +123,7 @@ def _other_share(question: Question, settings: DeploymentSettings) -> Iterator[C
     free = int(min(MOST_UTILIZATION, (_free(gpus) + question.freed_mib) / total_mib) * 100) / 100
     if free > 0 and free != settings.gpu_memory_utilization:
         changed = _with(settings, gpu_memory_utilization=free)
-        needed = _is_not_starved(question, changed)
-        if needed:
-            yield N_("{percent} % of the GPU's memory"), {"percent": round(free * 100)}, changed
-
-
-def _is_not_starved(question: Question, settings: DeploymentSettings) -> bool:
-    """Whether the share holds what was asked for."""
-    return judge(question, settings).fits
+        yield N_("{percent} % of the GPU's memory"), {"percent": round(free * 100)}, changed
 
 
 def _less_kv_cache(question: Question, settings: DeploymentSettings) -> Iterator[Change]:
@@ -145,7 +138,8 @@ def _less_kv_cache(question: Question, settings: DeploymentSettings) -> Iterator
         yield N_("A context of {context} tokens"), {"context": context}, _with(settings, context_tokens=context)
     count = _largest(range(1, settings.max_num_seqs), lambda n: judge(question, _with(settings, max_num_seqs=n)).fits)
     if count is not None:
-        yield N_("{count} requests at a time"), {"count": count}, _with(settings, max_num_seqs=count)
+        message = N_("One request at a time") if count == 1 else N_("{count} requests at a time")
+        yield message, {"count": count}, _with(settings, max_num_seqs=count)
 
 
 def _least_kv_cache(question: Question, settings: DeploymentSettings) -> Iterator[Change]:

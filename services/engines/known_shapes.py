@@ -40,6 +40,8 @@ class Variant(Protocol):
     @property
     def converts(self) -> bool: ...
     @property
+    def size_bytes(self) -> int: ...
+    @property
     def engines(self) -> tuple[EngineKind, ...]: ...
 
 
@@ -87,7 +89,9 @@ class KnownShapes:
             self._consult_in_background(model_id)
             return None
         smaller = variant.format == "gguf" or variant.quantization != "none"
-        return shape_from_counts(entry.shape, entry.parameters, variant.bits, quantized=smaller)
+        return shape_from_counts(
+            entry.shape, entry.parameters, variant.bits, quantized=smaller, size_bytes=variant.size_bytes
+        )
 
     def consult(self, model_id: str) -> ModelShape:
         """From the headers on the hub, exactly; seconds.

@@ -73,15 +73,16 @@ class _Engine:
         return 2.0 if self.cuda or self.conditions.fast_bfloat16 or self.shape.quantized else 4.0
 
     def weights(self) -> float:
-        whole = self._loaded(self.shape.parameters - self.shape.vision_parameters) / self.shared_by
+        """Without those of the image encoder."""
+        whole = self._loaded() / self.shared_by
         return max(0.0, whole - self.settings.cpu_offload_gib * GIB) if self.cuda else whole
 
-    def _loaded(self, parameters: int) -> float:
+    def _loaded(self) -> float:
         """Embedding and output layer stay as they are when the rest is made smaller while loading."""
-        shape = self.shape
+        shape, number = self.shape, self.bytes_per_number()
         if shape.quantized:
-            return shape.weight_bytes * parameters / shape.parameters
-        number = self.bytes_per_number()
+            return shape.weight_bytes - shape.vision_parameters * number
+        parameters = shape.parameters - shape.vision_parameters
         if self.settings.quantization == "as_stored":
             return parameters * number
         kept = min(parameters, shape.embedding_parameters)

@@ -99,18 +99,23 @@ def read_shape(files: ModelFiles) -> ModelShape:
     return _of_safetensors(config, tensors)
 
 
-def shape_from_counts(counts: Counts, parameters: int, bits: float, *, quantized: bool) -> ModelShape:
-    """From a catalogue's numbers, while no file is there. quantized: stored smaller than 16 bits, and served so."""
-    weight_bytes = round(parameters * bits / 8)
+def shape_from_counts(
+    counts: Counts, parameters: int, bits: float, *, quantized: bool, size_bytes: int = 0
+) -> ModelShape:
+    """From a catalogue's numbers, while no file is there.
+
+    quantized: stored smaller than 16 bits, and served so. size_bytes: of the files; 0: not known.
+    """
     embedding = counts.vocab_size * counts.hidden_size
-    if quantized:  # the embeddings stay in 16 bits, mostly
-        weight_bytes += round(embedding * (2 - bits / 8))
+    heads = (2 * counts.attention_heads + 2 * counts.kv_heads) * counts.head_dim
+    layers = counts.layers * counts.hidden_size * (heads + 3 * counts.intermediate_size)
+    untied = parameters - counts.vision_parameters - layers > 1.5 * embedding
     return ModelShape(
         parameters=parameters,
-        weight_bytes=weight_bytes,
+        weight_bytes=size_bytes if quantized and size_bytes else round(parameters * bits / 8),
         stored_bits=bits,
         **{name: getattr(counts, name) for name in Counts.__annotations__},
-        embedding_parameters=embedding,
+        embedding_parameters=embedding * (2 if untied else 1),
         quantized=quantized,
     )
 

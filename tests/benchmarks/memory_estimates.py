@@ -1,10 +1,13 @@
 """Predicted against measured memory of real engines on this machine, each started alone, one after the other.
 
-    .venv/bin/python -m tests.benchmarks.memory_estimates [--models ID…] [--contexts N…] [--engine vllm] [--out FILE]
+    .venv/bin/python -m tests.benchmarks.memory_estimates [--models ID …] [--contexts N …] [--engine vllm] [--dtype auto]
 
-Every engine answers PARALLEL short requests at a time and a prompt that nearly fills its window, as the engines of a
-portal sooner or later do; then the resident memory of its processes is read. A run takes two minutes on two cores;
-what is in FILE already is not measured again.
+Every engine answers PARALLEL short requests at a time, and a prompt that fills three quarters of its window (of vLLM's
+no more than LONG_PROMPT tokens: it reads prompts in steps of 512, and its KV cache is all there from the beginning);
+then the resident memory of its processes is read. A run takes two minutes on two idle cores. What was measured is kept in
+PORTAL_HOME/benchmarks/memory_estimates.jsonl and not measured again; the table is of all that is there.
+
+Corrected: as if all other runs in the table had been starts before; by others: all of other models.
 """
 
 from __future__ import annotations
@@ -18,14 +21,18 @@ from pathlib import Path
 
 import httpx
 
+from services.engines.corrections import Observation, factor
 from services.engines.hardware import read_hardware
 from services.engines.launchers.base import Launcher, LaunchRequest
 from services.engines.launchers.llama_cpp import LlamaCppLauncher
 from services.engines.launchers.transformers import TransformersLauncher
 from services.engines.launchers.vllm import VllmLauncher
+from services.engines.needs import Conditions, needs
 from services.engines.options import DeploymentSettings
 from services.engines.process import EngineProcess, remove_shared_memory
+from services.engines.shapes import local_files, read_shape
 from services.engines.usage import resident
+from services.settings import Settings
 from tests.portal_process import free_port
 
 MODELS = ("smollm2-135m-instruct", "qwen2.5-coder-0.5b-instruct", "qwen2.5-coder-1.5b-instruct")
@@ -33,6 +40,7 @@ CONTEXTS = (1024, 4096, 8192)
 MAX_NUM_SEQS, PARALLEL = 8, 8
 LAUNCHERS = {"vllm": VllmLauncher, "transformers": TransformersLauncher, "llama_cpp": LlamaCppLauncher}
 START_TIMEOUT_S, ANSWER_TIMEOUT_S = 900, 1800
+LONG_PROMPT = 1600
 WORDS = "the printer on the second floor takes paper of the size that the form asks for and "
 
 
@@ -99,6 +107,70 @@ def measure(model_id: str, models_dir: Path, settings: DeploymentSettings) -> di
         with ThreadPoolExecutor(PARALLEL) as pool:
             list(pool.map(lambda n: engine.ask(f"{n}: what is a printer?", 32), range(PARALLEL)))
         row["asked"] = engine.resident()
-        engine.ask(WORDS * (settings.context_tokens * 3 // 4 // 16), 16)
+        tokens = settings.context_tokens * 3 // 4
+        if settings.engine == "vllm":
+            tokens = min(tokens, LONG_PROMPT)
+        engine.ask(WORDS * (tokens // 17), 8)
         row["long_prompt"] = engine.resident()
     return row | {"model_id": model_id, "settings": settings.model_dump(mode="json")}
+
+
+def observed(row: dict, models_dir: Path) -> Observation:
+    settings = DeploymentSettings.model_validate(row["settings"])
+    shape = read_shape(local_files((models_dir / row["model_id"]).resolve()))
+    parts = needs(shape, settings, Conditions("cpu", read_hardware().fast_bfloat16))
+    engine = f"{settings.engine} {settings.dtype} {settings.quantization}"
+    return Observation(row["model_id"], engine, "cpu", sum(parts.values()), row["long_prompt"]["total"])
+
+
+def table(rows: list[dict], models_dir: Path) -> str:
+    """Markdown."""
+    seen = [observed(row, models_dir) for row in rows]
+    lines = [
+        "| model | engine | context | predicted MiB | measured MiB | error | corrected | by others |",
+        "|---" * 8 + "|",
+    ]
+    for index, (row, one) in enumerate(zip(rows, seen, strict=True)):
+        others = seen[:index] + seen[index + 1 :]
+        strangers = [other for other in others if other.model_id != one.model_id]
+        errors = [
+            one.predicted_mib * factor(before, one.model_id, one.engine, one.device) / one.measured_mib - 1
+            for before in ([], others, strangers)
+        ]
+        lines.append(
+            f"| {one.model_id} | {one.engine} | {row['settings']['context_tokens']} | {one.predicted_mib:.0f} "
+            f"| {one.measured_mib:.0f} | " + " | ".join(f"{error:+.1%}" for error in errors) + " |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--models", nargs="*", default=MODELS)
+    parser.add_argument("--contexts", nargs="*", type=int, default=CONTEXTS)
+    parser.add_argument("--engine", choices=LAUNCHERS, default="vllm")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--quantization", default="as_stored")
+    chosen, portal = parser.parse_args(), Settings()
+    kept = portal.home / "benchmarks" / "memory_estimates.jsonl"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    rows = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    for model_id in chosen.models:
+        for context in chosen.contexts:
+            settings = DeploymentSettings(
+                engine=chosen.engine,
+                context_tokens=context,
+                max_num_seqs=MAX_NUM_SEQS,
+                dtype=chosen.dtype,
+                quantization=chosen.quantization,
+            )
+            known = {(row["model_id"], DeploymentSettings.model_validate(row["settings"])) for row in rows}
+            if (model_id, settings) not in known:
+                rows.append(measure(model_id, portal.models_dir, settings))
+                with kept.open("a") as file:
+                    file.write(json.dumps(rows[-1]) + "\n")
+    print(table(rows, portal.models_dir))
+
+
+if __name__ == "__main__":
+    main()

@@ -18,10 +18,10 @@ from services.engines.estimator import Estimator
 from services.engines.gpu import GpuReading, read_gpus
 from services.engines.hardware import Hardware, HostMemory, Machine
 from services.engines.options import DeploymentSettings
-from services.engines.shapes import CONFIG
+from services.engines.shapes import CONFIG, shape_from_counts
 from services.errors import FetchFailed, ModelFilesError
 from tests.fake_nvml import Device, FakeNvml
-from tests.model_shapes import QWEN_05B, header, shape_of, tensors_of
+from tests.model_shapes import LLAMA_3_8B, QWEN_05B, header, shape_of, tensors_of
 
 NOW = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
 COUNTS = {"layers": 24, "attention_heads": 14, "kv_heads": 2, "head_dim": 64, "hidden_size": 896}
@@ -106,6 +106,7 @@ class FakeVariant:
     format: str = "safetensors"
     quantization: str = "none"
     converts: bool = False
+    size_bytes: int = 0
     engines: tuple = ("vllm", "transformers")
 
 
@@ -174,6 +175,17 @@ def test_a_model_that_is_not_here_is_estimated_by_the_catalogues_numbers(tmp_pat
         (exact.parameters + 2 * exact.embedding_parameters) * 4 / 2**20, rel=0.04
     )
     assert store.asked_hub == 0
+
+
+def test_the_catalogues_numbers_tell_whether_the_output_layer_is_a_weight_of_its_own() -> None:
+    llama = {"layers": 32, "attention_heads": 32, "kv_heads": 8, "head_dim": 128, "hidden_size": 4096}
+    counts = Shape(**llama, intermediate_size=14_336, vocab_size=128_256)
+    shape = shape_from_counts(counts, 8_030_261_248, 4.25, quantized=True, size_bytes=5_730_000_000)
+    assert shape.embedding_parameters == shape_of(LLAMA_3_8B).embedding_parameters
+    assert shape.weight_bytes == 5_730_000_000
+    tied = shape_from_counts(QWEN, 494_032_768, 16, quantized=False, size_bytes=491_400_064)
+    assert tied.embedding_parameters == shape_of(QWEN_05B).embedding_parameters
+    assert tied.weight_bytes == 494_032_768 * 2
 
 
 def test_a_model_that_is_here_is_estimated_by_its_own_headers(tmp_path: Path, database: Database) -> None:
