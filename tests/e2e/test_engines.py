@@ -19,6 +19,7 @@ import pytest
 
 from services.engines.catalogue import Catalogue
 from services.engines.engine import Engine, EngineHome
+from services.engines.golden import is_language
 from services.engines.hardware import read_hardware
 from services.engines.launchers.arguments import CheckedLauncher, KnownOptions
 from services.engines.launchers.base import Launcher
@@ -82,7 +83,7 @@ def test_vllm_answers_counts_and_is_found_out_when_its_core_hangs(tmp_path: Path
     with running(VllmLauncher(read_hardware()), fetched(MODEL), tmp_path, options_dir) as engine:
         record = Recorder()
         record.add(engine.probe.reading(), None)
-        assert "Paris" in engine.probe.generate(QUESTION, 12, 60)
+        assert is_language(engine.probe.generate(QUESTION, 12, 60))
         record.add(engine.probe.reading(), None)
         assert record.samples()[-1].tokens_per_s
         assert record.samples()[-1].first_token_ms
@@ -99,7 +100,7 @@ def test_vllm_answers_counts_and_is_found_out_when_its_core_hangs(tmp_path: Path
 def test_transformers_serve_answers_behind_its_key(quantization: str, tmp_path: Path, options_dir: Path) -> None:
     settings = {"engine": "transformers", "quantization": quantization}
     with running(TransformersLauncher(read_hardware()), fetched(MODEL), tmp_path, options_dir, **settings) as engine:
-        assert "Paris" in engine.probe.generate(QUESTION, 12, 60)
+        assert is_language(engine.probe.generate(QUESTION, 12, 60))
         assert engine.probe.lives(12)
         assert engine.probe.reading() is None
         assert post(engine, engine.endpoint.api_key, repetition_penalty=1.1).status_code == 200
@@ -112,7 +113,7 @@ def test_llama_cpp_answers_and_counts(tmp_path: Path, options_dir: Path) -> None
     if not launcher.version():
         pytest.skip("llama.cpp is an optional extra: make engine-llamacpp")
     with running(launcher, fetched(MODEL_GGUF), tmp_path, options_dir, engine="llama_cpp") as engine:
-        assert "Paris" in engine.probe.generate(QUESTION, 12, 60)
+        assert is_language(engine.probe.generate(QUESTION, 12, 60))
         reading = engine.probe.reading()
         assert reading is not None
         assert reading.generation_tokens > 8
