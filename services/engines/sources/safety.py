@@ -82,7 +82,7 @@ def gguf_kinds(paths: Iterable[str]) -> dict[str, str]:
 def check_descriptions(folder: Path, what: str) -> None:
     """Read what describes the model. Raises UnsafeModel when it is garbage or wants code of its own to be run."""
     config = read_json(folder / "config.json", what)
-    if config.get("model_type") in BUILT_IN_TYPES:
+    if str(config.get("model_type")) in BUILT_IN_TYPES:
         return
     for name in WITH_AUTO_MAP:
         if (folder / name).exists() and "auto_map" in read_json(folder / name, what):
