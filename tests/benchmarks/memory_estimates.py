@@ -1,17 +1,19 @@
 """Predicted against measured memory of real engines on this machine, each started alone, one after the other.
 
-    .venv/bin/python -m tests.benchmarks.memory_estimates [--models ID …] [--contexts N …] [--engine vllm] [--dtype auto]
+    .venv/bin/python -m tests.benchmarks.memory_estimates [--models ID …] [--contexts N …] [--engine vllm]
 
 Every engine answers PARALLEL short requests at a time, and a prompt that fills three quarters of its window (of vLLM's
 no more than LONG_PROMPT tokens: it reads prompts in steps of 512, and its KV cache is all there from the beginning);
-then the resident memory of its processes is read. A run takes two minutes on two idle cores. What was measured is kept in
-PORTAL_HOME/benchmarks/memory_estimates.jsonl and not measured again; the table is of all that is there.
+then the resident memory of its processes is read. A run takes two minutes on two idle cores. What was measured is kept
+in PORTAL_HOME/benchmarks/memory_estimates.jsonl and not measured again; the table is of all that is there.
 
 Corrected: as if all other runs in the table had been starts before; by others: all of other models.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import secrets
 import tempfile
 import time
