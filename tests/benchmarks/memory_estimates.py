@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import argparse
-import json
 import secrets
 import tempfile
 import time
