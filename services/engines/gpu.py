@@ -10,7 +10,7 @@ import ctypes
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from ctypes import Structure, byref, c_char, c_int, c_uint, c_ulonglong, c_void_p
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.translation import N_
@@ -24,7 +24,7 @@ NOT_AVAILABLE = 2**64 - 1  # a process's memory, where the driver does not tell 
 
 @dataclass(frozen=True)
 class Gpu:
-    """index: as CUDA counts, unless CUDA_VISIBLE_DEVICES says otherwise. parent: of a MIG slice, the GPU it is of.
+    """index: as CUDA counts with CUDA_DEVICE_ORDER=PCI_BUS_ID. parent: of a MIG slice, the GPU it is of.
 
     by_pid_mib: as pids of the host; in a container they may be others than ours.
     """
@@ -60,6 +60,28 @@ class GpuReading:
     def used_mib(self) -> list[float]:
         """Of each GPU, by whomever."""
         return [gpu.used_mib for gpu in self.gpus]
+
+
+def visible(reading: GpuReading, named: str | None) -> GpuReading:
+    """Those that engines will see, in their order. named: CUDA_VISIBLE_DEVICES; None: all of them.
+
+    Numbers, or (beginnings of) UUIDs; what follows one that does not exist is invisible too, as CUDA has it.
+    """
+    if named is None:
+        return reading
+    found: list[Gpu] = []
+    for name in (part.strip() for part in named.split(",")):
+        match = next((gpu for gpu in reading.gpus if _is_named(gpu, name)), None)
+        if match is None:
+            break
+        found.append(match)
+    return replace(reading, gpus=tuple(found))
+
+
+def _is_named(gpu: Gpu, name: str) -> bool:
+    if name.isdecimal():
+        return gpu.parent is None and gpu.index == int(name)
+    return name.startswith(("GPU-", "MIG-")) and gpu.uuid.startswith(name)
 
 
 class _Memory(Structure):

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from services.engines.gpu import GpuReading, read_gpus
+from services.engines.gpu import GpuReading, read_gpus, visible
 
 CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")
@@ -73,7 +73,8 @@ class Machine:
 
 def read_machine() -> Machine:
     """Milliseconds; tens of them where there are GPUs."""
-    return Machine(read_hardware(), read_host_memory(), read_gpus())
+    gpus = visible(read_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return Machine(read_hardware(), read_host_memory(), gpus)
 
 
 def read_host_memory(meminfo: Path = MEMINFO, own_cgroups: Path = OWN_CGROUPS, cgroups: Path = CGROUPS) -> HostMemory:

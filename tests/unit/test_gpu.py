@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.engines.gpu import read_gpus
+from services.engines.gpu import read_gpus, visible
 from services.engines.usage import MemoryOf
 from tests.fake_nvml import Device, FakeNvml
 
@@ -64,3 +64,12 @@ def test_memory_that_the_driver_does_not_tell_is_not_known() -> None:
     memory_of = MemoryOf(lambda: read_gpus(FakeNvml(Device(by_pid_mib=None))))
     assert memory_of([10], "cuda") is None
     assert memory_of([], "cpu") is None
+
+
+@pytest.mark.parametrize(
+    ("named", "seen"),
+    [(None, [0, 1, 2]), ("2,0", [2, 0]), ("GPU-2", [1]), ("", []), ("-1", []), ("1,7,0", [1])],
+)
+def test_engines_see_what_cuda_visible_devices_names(named: str | None, seen: list[int]) -> None:
+    reading = read_gpus(FakeNvml(Device(), Device(), Device()))
+    assert [gpu.index for gpu in visible(reading, named).gpus] == seen
