@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from services.engines.gpu import Gpu
 from services.engines.hardware import Machine
 from services.engines.memory import Estimate, ModelShape, Suggestion
-from services.engines.needs import Conditions, needs
+from services.engines.needs import MIB, Conditions, needs
 from services.engines.options import DeploymentSettings, EngineKind, Quantization
 from services.translation import N_
 
@@ -58,6 +59,7 @@ def judge(question: Question, settings: DeploymentSettings) -> Estimate:
     total_mib = min((gpu.total_mib for gpu in gpus), default=0.0)
     conditions = Conditions(device, question.machine.hardware.fast_bfloat16, total_mib)
     parts = needs(question.shape, settings, conditions)
+    parts["weights"] += _adapters_mib(settings)
     if device == "cuda" and settings.engine == "vllm":
         return _of_a_share(question, settings, parts, gpus)
     predicted_mib, factor = sum(parts.values()), question.correction(settings.engine, device)
@@ -81,6 +83,12 @@ def _of_a_share(
     else:
         available_mib = min(available_mib, share_mib)
     return Estimate("cuda", parts, predicted_mib, 1.0, predicted_mib, available_mib)
+
+
+def _adapters_mib(settings: DeploymentSettings) -> float:
+    """vLLM keeps for every LoRA adapter the room of the largest; files that are not there its launcher will name."""
+    files = [Path(adapter.path) / "adapter_model.safetensors" for adapter in settings.lora]
+    return max((file.stat().st_size for file in files if file.is_file()), default=0) * len(files) / MIB
 
 
 def _free(gpus: tuple[Gpu, ...]) -> float:

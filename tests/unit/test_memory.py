@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from services.engines.gpu import GpuReading, read_gpus
 from services.engines.hardware import Hardware, HostMemory, Machine
 from services.engines.memory import Estimate, ModelShape
 from services.engines.needs import Conditions, kv_cache_gib_for, needs
-from services.engines.options import DeploymentSettings
+from services.engines.options import DeploymentSettings, LoraAdapter
 from tests.fake_nvml import Device, FakeNvml
 from tests.model_shapes import LLAMA_3_8B, QWEN_05B, shape_of
 
@@ -205,3 +206,13 @@ def test_the_fullest_of_the_gpus_decides() -> None:
 def test_weights_kept_in_host_memory_are_not_on_the_gpu() -> None:
     less = needs(LLAMA, settings(cpu_offload_gib=4), GPU)["weights"]
     assert less == pytest.approx(needs(LLAMA, settings(), GPU)["weights"] - 4 * GIB)
+
+
+def test_lora_adapters_each_take_the_room_of_the_largest(tmp_path: Path) -> None:
+    for name, mib in (("small", 1), ("large", 5)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "adapter_model.safetensors").write_bytes(bytes(mib * 2**20))
+    adapters = tuple(LoraAdapter(name=name, path=str(tmp_path / name)) for name in ("small", "large", "absent"))
+    asked = question(QWEN)
+    more = judge(asked, settings(lora=adapters)).predicted_mib - judge(asked, settings()).predicted_mib
+    assert more == pytest.approx(15)
