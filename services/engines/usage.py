@@ -28,17 +28,19 @@ class Resident:
 def resident(pids: Iterable[int], proc: Path = PROC) -> Resident:
     """Of all these processes together, what they share counted once; those that have ended count nothing.
 
-    Files count as much as the process that maps most of them has in memory: the others of an engine map the same
-    libraries. Not by their share, which would fall with every other engine that is started.
+    Files and shared memory count as much as the process that maps most of them has in memory: the others of an engine
+    map the same libraries and segments. What only one process has is counted exactly, by the counters that the kernel
+    keeps: shares (PSS) would take a walk over all pages, a third of a second for 5 GB on a busy machine, under the lock
+    that the engine's own allocations need, and would fall with every other engine that is started. Engines spawn their
+    processes; of forked ones what is still shared would count twice.
     """
-    anonymous = file = shared = segments = 0.0
+    anonymous = file = shared = 0.0
     for pid in pids:
-        status, shares = _fields(proc / str(pid) / "status"), _fields(proc / str(pid) / "smaps_rollup")
-        anonymous += shares.get("Pss_Anon", status.get("RssAnon", 0.0))
+        status = _fields(proc / str(pid) / "status")
+        anonymous += status.get("RssAnon", 0.0)
         file = max(file, status.get("RssFile", 0.0))
-        shared += shares.get("Pss_Shmem", 0.0)
-        segments = max(segments, status.get("RssShmem", 0.0))
-    return Resident(anonymous, file, max(shared, segments))
+        shared = max(shared, status.get("RssShmem", 0.0))
+    return Resident(anonymous, file, shared)
 
 
 def resident_mib(pids: Iterable[int]) -> float:

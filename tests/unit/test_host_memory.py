@@ -96,9 +96,9 @@ def test_shared_memory_counts_once(tmp_path: Path) -> None:
     assert 31 < both < 40
 
 
-def test_where_shares_are_not_to_be_seen_shared_memory_still_counts_once(tmp_path: Path) -> None:
+def test_libraries_and_shared_memory_count_once_and_ended_processes_nothing(tmp_path: Path) -> None:
     for pid in ("10", "11"):
         (tmp_path / pid).mkdir()
         (tmp_path / pid / "status").write_text("Name: x\nRssAnon: 1024 kB\nRssFile: 2048 kB\nRssShmem: 4096 kB\n")
     found = resident([10, 11, 12], tmp_path)
-    assert (found.anonymous, found.file, found.shared_memory) == (2, 2, 4)
+    assert (found.anonymous, found.file, found.shared_memory, found.total) == (2, 2, 4, 8)
