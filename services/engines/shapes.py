@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from services.translation import N_
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
 LARGEST_CONFIG, MOST_SHARDS = 16 * 2**20, 1000
 SHARD = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
+GGUF_PART = re.compile(r"(.+)-00001-of-(\d{5})\.gguf")
 EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|word_embeddings|tok_embeddings|token_embd|embed_in)\.weight$")
 OUTPUT = re.compile(r"(^|\.)(lm_head|embed_out|output)\.weight$")
 VISION = re.compile(r"(^|\.)(vision_tower|vision_model|visual|multi_modal_projector|mm_projector|image_newline)\b")
@@ -66,10 +68,14 @@ class Counts(Protocol):
 
 
 def local_files(path: Path) -> ModelFiles:
-    """Of a folder, or of one GGUF file. Raises ModelFilesError when it is not there."""
+    """Of a folder, or of one GGUF file with the parts that follow it. Raises ModelFilesError when it is not there."""
     folder = path if path.is_dir() else path.parent
-    paths = [p for p in folder.iterdir() if p.is_file()] if path.is_dir() else [path]
+    split = GGUF_PART.fullmatch(path.name)
     try:
+        if path.is_dir():
+            paths = [p for p in folder.iterdir() if p.is_file()]
+        else:
+            paths = sorted(folder.glob(f"{glob.escape(split[1])}-*-of-{split[2]}.gguf")) if split else [path]
         return ModelFiles({p.name: p.stat().st_size for p in paths}, _reader_of(folder))
     except OSError as error:
         raise damaged(path.name, "it cannot be read") from error

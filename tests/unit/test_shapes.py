@@ -97,6 +97,14 @@ def test_a_folder_and_a_gguf_file_are_read_where_they_are(tmp_path: Path) -> Non
         read_shape(local_files(tmp_path))
 
 
+def test_the_parts_of_a_split_gguf_are_added_up(tmp_path: Path) -> None:
+    write_tiny_gguf(tmp_path / "tiny.gguf", same_output=True)
+    whole = read_shape(local_files(tmp_path / "tiny.gguf"))
+    for part in ("00001", "00002"):
+        (tmp_path / f"tiny-q4-{part}-of-00002.gguf").write_bytes((tmp_path / "tiny.gguf").read_bytes())
+    assert read_shape(local_files(tmp_path / "tiny-q4-00001-of-00002.gguf")).weight_bytes == 2 * whole.weight_bytes
+
+
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(ModelFilesError, match="cannot be read"):
         local_files(tmp_path / "absent.gguf")
