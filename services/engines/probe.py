@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 QUICK_S = 5
-BUSY_CORES = 0.3  # core-seconds per second of a process that computes
+BUSY_CORES = 0.3  # core-seconds per second of a process that computes, on a machine that has room for it
+STARVED_CORES = 0.05  # and on one that has none; engines that hang have been seen to use 0.01
 LONGEST_SILENCE_S = 300  # so long may an engine compute and make no token, nor show other progress
 DETAIL_CHARS = 200
 
@@ -37,11 +39,12 @@ class EngineProbe:
         pids: Callable[[], list[int]] = list,
         device: str = "cpu",
         clock: Callable[[], float] = time.monotonic,
+        look_s: float = 2.0,
         transport: BaseTransport | None = None,
     ) -> None:
         """pids: the engine's processes; none for one elsewhere. device: where it computes, cpu or cuda.
 
-        transport: instead of the network.
+        look_s: how long its processes are watched when it is silent. transport: instead of the network.
         """
         import httpx
 
@@ -61,6 +64,7 @@ class EngineProbe:
         self._pids = pids
         self._device = device
         self._clock = clock
+        self._look_s = look_s
         self._seen: Reading | None = None
         self._progress_at: float | None = None
 
@@ -87,17 +91,17 @@ class EngineProbe:
 
         Costs a look at its counters while others keep it busy, else a token. That an engine computes counts only
         after a first token or other progress, for LONGEST_SILENCE_S, while its API answers, and where computing is
-        the processor's work: on a CPU, or in an engine that has no counters.
+        the processor's work: on a CPU, or in an engine that has no counters. It is watched after the time for the
+        token is over: a worker whose scheduler hangs still ends the step that it is in.
         """
         before = self.reading()
         if self._moved(before):
             return True
-        work = _Work.of(self._pids())
         if self.one_token(timeout_s):
             self._note(self.reading())
             return True
         after = self.reading()
-        return self._moved(after) or (self._may_be_silent(after) and work.busy() and self.healthy())
+        return self._moved(after) or (self._may_be_silent(after) and self.healthy() and self._computes())
 
     def running_requests(self) -> int:
         """Requests being answered or waiting; 0 when the engine does not say."""
@@ -158,23 +162,20 @@ class EngineProbe:
         recent = self._progress_at is not None and self._clock() - self._progress_at < LONGEST_SILENCE_S
         return computes_here and recent
 
-
-class _Work:
-    """Processor time of the processes that compute, from one moment on."""
-
-    def __init__(self, started: float, seconds: dict[int, float]) -> None:
-        self._started = started
-        self._seconds = seconds
-
-    @classmethod
-    def of(cls, pids: list[int]) -> _Work:
-        """Only processes without children of their own: those above them wait for them, some by spinning."""
+    def _computes(self) -> bool:
+        """Only processes without children of their own count: those above them wait for them, some by spinning."""
+        pids = self._pids()
         parents = {_parent(pid) for pid in pids}
-        return cls(time.monotonic(), {pid: _cpu_s(pid) for pid in pids if pid not in parents})
+        before = {pid: _cpu_s(pid) for pid in pids if pid not in parents}
+        time.sleep(self._look_s)
+        least_s = _busy_cores() * self._look_s
+        return any(_cpu_s(pid) - seconds >= least_s for pid, seconds in before.items())
 
-    def busy(self) -> bool:
-        elapsed_s = time.monotonic() - self._started
-        return any(_cpu_s(pid) - before >= BUSY_CORES * elapsed_s for pid, before in self._seconds.items())
+
+def _busy_cores() -> float:
+    """Less where more wants to run than there are cores: then also an engine at work gets only its share."""
+    crowding = os.getloadavg()[0] / len(os.sched_getaffinity(0))
+    return max(STARVED_CORES, BUSY_CORES / max(1.0, crowding))
 
 
 def _parent(pid: int) -> int:

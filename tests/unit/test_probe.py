@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -18,12 +21,12 @@ ELSEWHERE = Endpoint("https://models.example.com/v1", "secret", "tiny", Path(), 
 
 
 class ScriptedEngine:
-    """Answers as it is told; it can be changed between calls. spends: "idle" or "working", before a token times out."""
+    """Answers as it is told; it can be changed between calls. meanwhile: done while a token hangs."""
 
     def __init__(self) -> None:
         self.health = 200
         self.metrics: tuple[float, float] | None = (0, 0.0)  # generated tokens, use of the KV cache
-        self.hangs = ""
+        self.hangs = False
         self.meanwhile = lambda: None
         self.reply = httpx.Response(200, json={"choices": [{"message": {"content": "Paris"}}]})
         self.requests: list[httpx.Request] = []
@@ -37,7 +40,6 @@ class ScriptedEngine:
         if request.url.path == "/metrics":
             return self._metrics()
         if self.hangs:
-            self._spend()
             self.meanwhile()
             raise httpx.ReadTimeout("no answer", request=request)
         return self.reply
@@ -51,16 +53,6 @@ class ScriptedEngine:
         tokens, usage = self.metrics
         text = f"vllm:num_requests_running 1.0\nvllm:num_requests_waiting 2.0\nvllm:generation_tokens_total {tokens}\n"
         return httpx.Response(200, text=f"{text}vllm:kv_cache_usage_perc {usage}\n")
-
-    def _spend(self) -> None:
-        """0.2 s, or, working on a crowded machine, until half of the time went into work (at most 5 s)."""
-        began, worked = time.monotonic(), time.process_time()
-        if self.hangs == "idle":
-            time.sleep(0.2)
-            return
-        while (elapsed := time.monotonic() - began) < 5:
-            if elapsed >= 0.2 and time.process_time() - worked >= elapsed / 2:
-                return
 
 
 class Hours:
@@ -86,8 +78,26 @@ def clock() -> Hours:
     return Hours()
 
 
+def child(code: str) -> Iterator[int]:
+    process = subprocess.Popen([sys.executable, "-c", code])
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def working() -> Iterator[int]:
+    """The pid of a process that computes."""
+    yield from child("while True: pass")
+
+
+@pytest.fixture
+def sleeping() -> Iterator[int]:
+    yield from child("import time; time.sleep(600)")
+
+
 def probe(engine: ScriptedEngine, endpoint: Endpoint = HERE, **options: object) -> EngineProbe:
-    return EngineProbe(endpoint, transport=httpx.MockTransport(engine), **options)
+    return EngineProbe(endpoint, look_s=0.5, transport=httpx.MockTransport(engine), **options)
 
 
 def test_an_idle_engine_is_asked_for_one_token_under_its_served_name_and_with_its_key(engine: ScriptedEngine) -> None:
@@ -113,57 +123,67 @@ def test_the_probes_own_token_is_no_progress_the_next_time(engine: ScriptedEngin
 
 
 def test_a_token_that_waits_behind_others_does_no_harm_while_they_get_on(engine: ScriptedEngine) -> None:
-    engine.hangs = "idle"
+    engine.hangs = True
     engine.meanwhile = lambda: setattr(engine, "metrics", (0, 0.25))
     assert probe(engine).lives(1)
 
 
-def test_an_engine_that_neither_answers_nor_works_is_dead(engine: ScriptedEngine) -> None:
-    asking = probe(engine, pids=lambda: [os.getpid()])
+def test_an_engine_that_neither_answers_nor_works_is_dead(engine: ScriptedEngine, sleeping: int) -> None:
+    asking = probe(engine, pids=lambda: [sleeping])
     assert asking.lives(1)
-    engine.hangs = "idle"
+    engine.hangs = True
     assert not asking.lives(1)
 
 
-def test_a_long_step_on_a_cpu_is_work_and_no_hang(engine: ScriptedEngine) -> None:
-    asking = probe(engine, pids=lambda: [os.getpid()])
+def test_a_long_step_on_a_cpu_is_work_and_no_hang(engine: ScriptedEngine, working: int) -> None:
+    asking = probe(engine, pids=lambda: [working])
     assert asking.lives(1)
-    engine.hangs = "working"
+    engine.hangs = True
     assert asking.lives(1)
 
 
-def test_work_without_any_progress_counts_for_some_minutes_only(engine: ScriptedEngine, clock: Hours) -> None:
-    asking = probe(engine, pids=lambda: [os.getpid()], clock=clock)
+def test_a_process_that_only_waits_for_its_children_does_not_count(engine: ScriptedEngine, sleeping: int) -> None:
+    """Our own process stands for a scheduler that spins while its worker hangs."""
+    asking = probe(engine, pids=lambda: [os.getpid(), sleeping])
     assert asking.lives(1)
-    engine.hangs = "working"
+    engine.hangs = True
+    spinning = threading.Thread(target=lambda: [i * i for i in range(20_000_000)], daemon=True)
+    spinning.start()
+    assert not asking.lives(1)
+
+
+def test_work_without_progress_counts_for_some_minutes_only(engine: ScriptedEngine, clock: Hours, working: int) -> None:
+    asking = probe(engine, pids=lambda: [working], clock=clock)
+    assert asking.lives(1)
+    engine.hangs = True
     clock.now = LONGEST_SILENCE_S + 1
     assert not asking.lives(1)
 
 
-def test_work_does_not_make_an_engine_ready_that_never_made_a_token(engine: ScriptedEngine) -> None:
-    engine.hangs = "working"
-    assert not probe(engine, pids=lambda: [os.getpid()]).lives(1)
+def test_work_does_not_make_an_engine_ready_that_never_made_a_token(engine: ScriptedEngine, working: int) -> None:
+    engine.hangs = True
+    assert not probe(engine, pids=lambda: [working]).lives(1)
 
 
-def test_work_does_not_excuse_an_api_that_is_down(engine: ScriptedEngine) -> None:
-    asking = probe(engine, pids=lambda: [os.getpid()])
+def test_work_does_not_excuse_an_api_that_is_down(engine: ScriptedEngine, working: int) -> None:
+    asking = probe(engine, pids=lambda: [working])
     assert asking.lives(1)
-    engine.hangs, engine.health = "working", 503
+    engine.hangs, engine.health = True, 503
     assert not asking.lives(1)
 
 
-def test_on_a_gpu_the_processors_work_says_nothing(engine: ScriptedEngine) -> None:
-    asking = probe(engine, pids=lambda: [os.getpid()], device="cuda")
+def test_on_a_gpu_the_processors_work_says_nothing(engine: ScriptedEngine, working: int) -> None:
+    asking = probe(engine, pids=lambda: [working], device="cuda")
     assert asking.lives(1)
-    engine.hangs = "working"
+    engine.hangs = True
     assert not asking.lives(1)
 
 
-def test_without_counters_it_is_all_there_is(engine: ScriptedEngine) -> None:
+def test_without_counters_it_is_all_there_is(engine: ScriptedEngine, working: int) -> None:
     engine.metrics = None
-    asking = probe(engine, pids=lambda: [os.getpid()], device="cuda")
+    asking = probe(engine, pids=lambda: [working], device="cuda")
     assert asking.lives(1)
-    engine.hangs = "working"
+    engine.hangs = True
     assert asking.lives(1)
     assert asking.reading() is None
     assert asking.running_requests() == 0
@@ -196,7 +216,7 @@ def test_what_went_wrong_with_a_test_question_is_told_apart(engine: ScriptedEngi
     engine.reply = httpx.Response(500, text="EngineCore encountered an issue")
     with pytest.raises(EngineError, match="500 EngineCore"):
         asking.generate([], 8, 5)
-    engine.hangs = "idle"
+    engine.hangs = True
     with pytest.raises(EngineTimeout):
         asking.generate([], 8, 5)
     with pytest.raises(EngineDied):
