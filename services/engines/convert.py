@@ -38,12 +38,17 @@ def convert(
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        require_space(draft, int(entry.parameters * BYTES_PER_PARAMETER), reserve_mib)
+        require_space(draft, room_bytes(entry), reserve_mib)
         report = _run_child(gguf, draft, progress)
         _write_manifest(entry, variant, draft, report, progress)
         manifest.install(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def room_bytes(entry: CatalogueEntry) -> int:
+    """What the converted model takes on the disk, at the most."""
+    return int(entry.parameters * BYTES_PER_PARAMETER)
 
 
 def _run_child(gguf: Path, draft: Path, progress: Progress) -> dict:

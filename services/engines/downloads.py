@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from services.engines.models import ModelStore
+from services.engines.sources.files import bytes_below
 from services.engines.sources.patience import BEAT_S
 from services.errors import FetchFailed, FetchInterrupted, NotFound, PortalError
 from services.translation import N_
@@ -242,7 +243,7 @@ class Downloads:
             name=self._models.entry(model_id).name,
             state="paused",
             step=N_("Downloading"),
-            done=_bytes_below(folder),
+            done=bytes_below(folder),
             total=self._models.variant(model_id).size_bytes,
             rate_bytes_s=None,
             eta_s=None,
@@ -260,17 +261,6 @@ def _read_record(path: Path) -> tuple[str, datetime]:
         return str(record["by"]), datetime.fromisoformat(record["started_at"])
     except (OSError, ValueError, KeyError, TypeError):
         return "", datetime.fromtimestamp(0, UTC)
-
-
-def _bytes_below(folder: Path) -> int:
-    """A download of another process may move files while we look."""
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:
-            continue
-    return total
 
 
 def _broken() -> FetchFailed:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from services.engines import manifest
 from services.engines.catalogue import Catalogue, CatalogueEntry, folder_name
-from services.engines.convert import convert
+from services.engines.convert import convert, room_bytes
 from services.engines.custom import CustomEntries, Roles
 from services.engines.entries import Variant
 from services.engines.fetch import fetch
@@ -30,7 +30,7 @@ from services.engines.launchers.external import Remote
 from services.engines.manifest import MANIFEST
 from services.engines.remote import RemoteModels
 from services.engines.sources import folder as folders
-from services.engines.sources.files import Progress, sha256_of, silent
+from services.engines.sources.files import Progress, bytes_below, require_space, sha256_of, silent
 from services.engines.sources.patience import BEAT_S, pause
 from services.engines.sources.repository import RemoteFile
 from services.errors import NotFound, VerificationFailed
@@ -250,6 +250,9 @@ class ModelStore:
     def _make(self, model_id: str, progress: Progress, on_source: Callable[[str], object]) -> None:
         entry, variant = self.entry(model_id), self.variant(model_id)
         downloads = self._settings.downloads_dir / self.folder(model_id).name
+        if variant.converts:
+            needed = variant.size_bytes + room_bytes(entry) - bytes_below(downloads)
+            require_space(self.models_dir, needed, self.reserve_mib)
         more = {"hubs": self._catalogue.hubs, "folder": downloads, "on_source": on_source}
         fetched = self._fetch(entry, variant, self._settings, progress, **more)
         if variant.converts:

@@ -48,7 +48,7 @@ class RemoteModels:
         """A part of one of them; fewer bytes when it ends before. Raises as files() does."""
         address = self._look(model_id).addresses.get(name)
         if address is None:
-            raise FetchFailed(N_("The hub has no {what}, or does not show it to everybody (HTTP {status})."), what=name)
+            raise FetchFailed(N_("The model has no file {file} on the hub."), file=name)
         return read_range(address, start, length)
 
     def _look(self, model_id: str) -> _Seen:

@@ -51,6 +51,17 @@ def git_sha1_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def bytes_below(folder: Path) -> int:
+    """Of all files in a folder, 0 for one that is not there. Whoever writes there may move files while we look."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except FileNotFoundError:
+            continue
+    return total
+
+
 def require_space(folder: Path, needed_bytes: int, reserve_mib: int = 0) -> None:
     """Raises StorageFull when the file system of folder would have less than reserve_mib left."""
     if shutil.disk_usage(folder).free < needed_bytes + reserve_mib * MIB:

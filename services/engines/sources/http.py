@@ -21,12 +21,16 @@ ANSWER_MAX = 64 * 1024**2  # bytes of a JSON answer
 
 @dataclass(frozen=True)
 class Address:
-    """Where a hub serves something. what: a repository, for messages; page: where a person finds it."""
+    """Where a hub serves something. what: a repository, for messages; page: where a person finds it.
+
+    token_setting: the setting that takes a token for this hub; "": there is none.
+    """
 
     url: str
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     what: str = ""
     page: str = ""
+    token_setting: str = ""
 
 
 class Passing(Exception):
@@ -161,22 +165,29 @@ def _require_success(response: httpx.Response, address: Address) -> None:
     if status in (401, 403) and code != "RepoNotFound":
         raise _gated(status, address)
     if status == 404 or code == "RepoNotFound":
-        raise FetchFailed(
-            N_("The hub has no {what}, or does not show it to everybody (HTTP {status})."),
-            hint=N_("Check its name and revision; for a private one set PORTAL_HF_TOKEN."),
-            what=address.what,
-            status=status,
-        )
+        raise missing(address, status)
     raise FetchFailed(N_("The hub refuses the file: HTTP {status}."), status=status)
 
 
+def missing(address: Address, status: int) -> FetchFailed:
+    return FetchFailed(
+        N_("The hub has no {what}, or does not show it to everybody (HTTP {status})."),
+        hint=N_("Check its name and revision; a private one needs a token."),
+        what=address.what,
+        status=status,
+    )
+
+
 def _gated(status: int, address: Address) -> GatedModel:
+    if address.token_setting:
+        hint = N_("Open {page}, sign in, accept the terms, make a token that may read, and set it as {setting}.")
+    else:
+        hint = N_("Download it elsewhere after signing in at {page}, and add it as a folder.")
     return GatedModel(
         N_("{what} is given out only to those who accepted its terms (HTTP {status})."),
-        hint=N_(
-            "Open {page}, sign in and accept the terms, make a token that may read, and set it as PORTAL_HF_TOKEN."
-        ),
+        hint=hint,
         what=address.what,
         page=address.page or address.url,
+        setting=address.token_setting,
         status=status,
     )

@@ -54,7 +54,8 @@ class Hub:
 
     def address(self, path: str, repo: str) -> Address:
         page = f"{self.endpoint}/{'models/' if self.kind == 'modelscope' else ''}{repo}"
-        return Address(f"{self.endpoint}{path}", self._headers, what=repo, page=page)
+        setting = "PORTAL_HF_TOKEN" if self.kind == "huggingface" else ""
+        return Address(f"{self.endpoint}{path}", self._headers, what=repo, page=page, token_setting=setting)
 
     def probe(self, source: HubSource) -> Address:
         """What is asked for to find out whether the hub can be reached at all."""

@@ -175,14 +175,10 @@ def _from_huggingface(entry: dict) -> RemoteFile:
 
 def _modelscope(hub: Hub, repo: str, revision: str, beat) -> Listing:
     path = f"/api/v1/models/{repo}/repo/files?Revision={quote(revision, safe='')}&Recursive=true"
-    answer, _, _ = http.get_json(hub.address(path, repo), beat)
+    address = hub.address(path, repo)
+    answer, _, _ = http.get_json(address, beat)
     if answer.get("Code") != 200:
-        raise FetchFailed(
-            N_("The hub has no {what}, or does not show it to everybody (HTTP {status})."),
-            hint=N_("Check its name and revision; for a private one set PORTAL_HF_TOKEN."),
-            what=repo,
-            status=answer.get("Code"),
-        )
+        raise http.missing(address, int(answer.get("Code") or 0))
     entries = [entry for entry in answer["Data"]["Files"] if entry["Type"] != "tree"]
     files = [RemoteFile(str(entry["Path"]), int(entry["Size"]), str(entry.get("Sha256") or "")) for entry in entries]
     return Listing(hub.kind, repo, revision, tuple(files), {})

