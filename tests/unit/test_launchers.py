@@ -69,6 +69,11 @@ def test_transformers_refuses_what_it_has_not(settings: dict, tmp_path: Path) ->
         transformers_plan(tmp_path, **settings)
 
 
+def test_transformers_would_take_an_at_sign_for_a_revision(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable):
+        TransformersLauncher(CPU, cuda_build=False).plan(request(tmp_path, "team@home"))
+
+
 def llama_plan(tmp_path: Path, **settings: object) -> LaunchPlan:
     launcher = LlamaCppLauncher(CPU, program=tmp_path / "llama-server")
     return launcher.plan(request(tmp_path, "tiny.gguf", **settings))

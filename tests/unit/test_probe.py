@@ -200,6 +200,11 @@ def test_a_server_without_a_health_check_is_asked_for_its_models(status: int, en
     assert engine.asked("/v1/models") == 1
 
 
+def test_a_server_elsewhere_that_has_too_much_to_do_is_there(engine: ScriptedEngine) -> None:
+    engine.metrics, engine.reply = None, httpx.Response(429)
+    assert probe(engine, ELSEWHERE).lives(1)
+
+
 def test_an_engine_that_knows_its_core_is_dead_is_believed(engine: ScriptedEngine) -> None:
     engine.health = 503
     assert not probe(engine).healthy()

@@ -53,6 +53,11 @@ class TransformersLauncher:
         """The served name is the model's folder: transformers serve takes no other."""
         settings = request.settings
         self._refuse(settings)
+        if "@" in str(request.model_path):
+            raise EngineUnavailable(
+                N_("The engine transformers serves no model from a folder with @ in its path."),
+                hint=N_("Choose the engine vLLM, or move PORTAL_HOME."),
+            )
         command = [
             *(sys.executable, "-P", str(PROGRAM), "serve", str(request.model_path)),
             *("--host", "127.0.0.1"),
