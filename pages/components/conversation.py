@@ -92,13 +92,15 @@ def _write(answer: Answer) -> None:
     with closing(ticking(answer.deltas, TICK_S)) as deltas:
         place.markdown(":shimmer[" + _("Reading the passages…") + "]")
         for _delta in deltas:
-            if answer.text:  # not the sum of the deltas: it is empty again when the answer begins anew
-                place.markdown(prose(answer.text) + " ▍")
-            elif waiting := answer.waiting:
-                place.markdown(f":shimmer[{_place_in_line(waiting)}]")
-            else:
-                waited_s = round(time.monotonic() - began)
-                place.markdown(":shimmer[" + _being_read(answer, waited_s) + "]")
+            place.markdown(progress(answer, waited_s=round(time.monotonic() - began)))
+
+
+def progress(answer: Answer, *, waited_s: int) -> str:
+    """The text so far, or what is being waited for. Not the sum of the deltas: an answer may begin anew."""
+    if answer.text:
+        return prose(answer.text) + " ▍"
+    words = _place_in_line(answer.waiting) if answer.waiting else _being_read(answer, waited_s)
+    return f":shimmer[{words}]"
 
 
 def _being_read(answer: Answer, waited_s: int) -> str:

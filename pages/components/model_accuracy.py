@@ -28,11 +28,11 @@ def draw(user: Actor) -> None:
             icon=":material/straighten:",
         )
         return
-    off = [abs(row.error) for row in rows]
+    off = [abs(row.corrected_error) for row in rows]
     st.markdown(
         _(
-            "{n} starts measured. Half of the predictions were off by less than **{median}**; "
-            "**{good} of {n}** were within {within}. Later estimates are corrected by them.",
+            "{n} starts measured. Corrected by the starts before, half of the predictions were off by **{median}** "
+            "or less; **{good} of {n}** were within {within}.",
             n=count(len(rows)),
             median=f"{median(off):.0%}",
             good=count(sum(one <= GOOD_WITHIN for one in off)),
@@ -53,5 +53,6 @@ def _table(rows: list[Accuracy]) -> pd.DataFrame:
             _("Predicted"): [gib(row.predicted_mib) for row in rows],
             _("Measured"): [gib(row.measured_mib) for row in rows],
             _("Off by"): [f"{row.error:+.0%}" for row in rows],
+            _("After correction"): [f"{row.corrected_error:+.0%}" for row in rows],
         }
     )

@@ -20,8 +20,8 @@ SIZES = {  # parameters from, below
     "middle": (2e9, 10e9),
     "large": (10e9, float("inf")),
 }
-SIZE_NAMES = {"small": N_("Up to 2 B"), "middle": N_("2 to 10 B"), "large": N_("Over 10 B")}
-STATES = {"here": N_("On this machine"), "fits": N_("Fits")}
+SIZE_NAMES = {"small": N_("< 2 B"), "middle": N_("2–10 B"), "large": N_("> 10 B")}
+STATES = {"here": N_("On this machine"), "fits": N_("Fits"), "commercial": N_("Commercial use")}
 
 
 def draw(user: Actor) -> None:
@@ -50,7 +50,7 @@ def _filtered(rows: list[ModelRow]) -> list[ModelRow]:
             icon=":material/search:",
             placeholder=_("Name, family or id"),
             key="model_text",
-            width=240,
+            width=220,
         )
         roles = st.pills(_("For"), ROLES, selection_mode="multi", format_func=model_words.role, key="model_roles")
         sizes = st.pills(
@@ -62,9 +62,9 @@ def _filtered(rows: list[ModelRow]) -> list[ModelRow]:
         )
         states = st.pills(
             _("Only"),
-            [*STATES, "commercial"],
+            list(STATES),
             selection_mode="multi",
-            format_func=lambda s: _(STATES.get(s, model_words.COMMERCIAL["yes"])),
+            format_func=lambda s: _(STATES[s]),
             key="model_states",
         )
     return [

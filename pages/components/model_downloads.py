@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.components import errors
+from pages.components import errors, model_words
 from pages.components.context import _, services
 from pages.components.formats import size, span
 from pages.components.text import escape
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 REFRESH_S, REFRESH_QUIET_S = 1, 10
 SEEN = "downloads_seen"
+PERCENT = 100  # the total of steps that count no bytes
 ACTIVE = ("queued", "running")
 STATES = {
     "queued": (":gray[:material/schedule:]", N_("Waiting")),
@@ -42,7 +43,7 @@ def _list(user: Actor) -> None:
     shown = [view for view in views if view.state in STATES]
     if not shown:
         return
-    with st.container(border=True, gap="small", key="downloads"):
+    with st.container(border=True, gap="xsmall", key="downloads"):
         st.markdown("**" + _("Being fetched") + "**")
         for view in shown:
             _one(view, user)
@@ -68,14 +69,16 @@ def _one(view: DownloadView, user: Actor) -> None:
 
 def _facts(view: DownloadView) -> str:
     facts = []
-    if view.total:
+    if view.total == PERCENT:
+        facts.append(f"{view.done} %")
+    elif view.total:
         facts.append(_("{done} of {total}", done=size(view.done), total=size(view.total)))
-    if view.state == "running" and view.rate_bytes_s:
+    if view.state == "running" and view.rate_bytes_s and view.total != PERCENT:
         facts.append(_("{rate} a second", rate=size(round(view.rate_bytes_s))))
     if view.state == "running" and view.eta_s is not None:
         facts.append(_("{n} left", n=span(view.eta_s)))
     if view.source:
-        facts.append(_("from {source}", source=escape(view.source)))
+        facts.append(_("from {source}", source=escape(_(model_words.SOURCES.get(view.source, view.source)))))
     if view.started_by:
         facts.append(_("by {name}", name=escape(view.started_by)))
     return " · ".join(facts)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.components import dialogs, errors, model_files, model_switch, model_words
-from pages.components.context import _, services
+from pages.components.context import _, language, services
 from pages.components.formats import size
 from pages.components.text import escape
 from services.permissions import Actor
@@ -15,7 +15,7 @@ from services.permissions import Actor
 if TYPE_CHECKING:
     from services.model_operations import ModelRow
 
-COLUMNS = (2.2, 1.2, 2.6, 2.4)  # variant, download, memory, what can be done
+NAME_WIDTH, SIZE_WIDTH = 200, 80  # pixels, so that they stand below one another
 
 
 def draw(rows: list[ModelRow], user: Actor) -> None:
@@ -26,7 +26,7 @@ def draw(rows: list[ModelRow], user: Actor) -> None:
         best = min(rows, key=_rank)
         _variant(best, user)
         if others := [row for row in rows if row is not best]:
-            with st.expander(_("{n} more variants", n=len(others)), type="compact"):
+            with st.expander(_("More variants ({n})", n=len(others)), type="compact"):
                 for row in others:
                     _variant(row, user)
 
@@ -50,32 +50,32 @@ def _head(row: ModelRow) -> None:
             color=model_words.COMMERCIAL_COLOURS[commercial],
             help=escape(model_words.licence(entry.licence)),
         )
+        if entry.external and entry.external.public:
+            outside = _("Questions and passages leave this building.")
+            st.badge(_("Outside this building"), icon=":material/public:", color="red", help=outside)
         if entry.custom:
             st.badge(_("Added here"), color="violet")
     facts = model_words.about(entry)
     if entry.external:
         facts.append(_("{model} at {url}", model=entry.external.model, url=entry.external.url))
-    st.caption(escape(" · ".join(facts)))
     with st.container(gap=None):
-        st.caption(
-            _(
-                "Licence {spdx}: {words}",
-                spdx=escape(entry.licence.spdx),
-                words=escape(model_words.licence(entry.licence)),
-            )
-        )
-        if entry.hardware in model_words.HARDWARE:
-            st.caption(_("Hardware: {words}", words=_(model_words.HARDWARE[entry.hardware])))
+        st.caption(escape(" · ".join(facts)))
+        words = escape(model_words.licence(entry.licence))
+        st.caption(_("Licence {spdx}: {words}", spdx=escape(entry.licence.spdx), words=words))
+        if hardware := model_words.hardware(entry):
+            st.caption(escape(hardware))
+        if note := entry.note(language()):
+            st.caption(f":material/info: {escape(note)}")
 
 
 def _variant(row: ModelRow, user: Actor) -> None:
+    """One line; on a telephone it breaks."""
     variant = model_words.variant_of(row)
-    name, download, memory, actions = st.columns(COLUMNS, vertical_alignment="center")
-    name.markdown(model_words.variant(variant))
-    download.markdown(f":small[:gray[{size(variant.size_bytes) if variant.size_bytes else '–'}]]")
-    with memory:
-        _fit(row)
-    with actions.container(horizontal=True, gap="xsmall", horizontal_alignment="right"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(model_words.variant(variant), width=NAME_WIDTH)
+        st.markdown(f":small[:gray[{size(variant.size_bytes) if variant.size_bytes else '–'}]]", width=SIZE_WIDTH)
+        with st.container(width="stretch"):
+            _fit(row)
         _actions(row, user)
 
 

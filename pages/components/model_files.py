@@ -72,7 +72,8 @@ def _export(user: Actor, model_id: str) -> None:
     with errors.shown():
         _named(_row(model_id, user))
         st.markdown(_("One file with the model, its licence and its hashes: to carry to a portal without internet."))
-        st.caption(_("It is written into the portal's own folder on the server."))
+        folder = escape(str(services().settings.bundles_dir))
+        st.caption(_("Written on the server, into {folder}", folder=folder))
         if st.button(_("Export"), type="primary", key="export_now"):
             with st.spinner(_("Writing…")):
                 path = services().model_operations.export_bundle(model_id, user)
@@ -81,7 +82,7 @@ def _export(user: Actor, model_id: str) -> None:
 
 def _import(user: Actor, _about: object) -> None:
     st.markdown(_("A bundle that a portal exported. Its hashes are checked before anything is used."))
-    path = st.text_input(_("File on the server"), placeholder="/srv/bundles/model.zhiku-model", key="import_path")
+    path = st.text_input(_("File on the server"), placeholder="/srv/bundles/model.zhiku.tar", key="import_path")
     with errors.shown():
         if st.button(_("Import"), type="primary", key="import_now", disabled=not path.strip()):
             with st.spinner(_("Reading and checking…")):

@@ -29,7 +29,9 @@ def draw(user: Actor) -> None:
             icon=":material/history:",
         )
         return
-    st.caption(_("Choose a row for its settings, command and log, or to roll back to it."))
+    st.caption(
+        _("Choose a row for its settings, command and log, or to roll back to it. Memory: predicted → measured.")
+    )
     version = st.session_state.setdefault(TABLE, 0)
     event = st.dataframe(
         _table(history),
@@ -47,7 +49,6 @@ def draw(user: Actor) -> None:
 def _table(history: list[DeploymentView]) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            _("No."): [view.id for view in history],
             _("Ordered"): [when(view.created_at) for view in history],
             _("Model"): [view.model_name for view in history],
             _("For"): [model_words.roles(view.roles) for view in history],
@@ -56,7 +57,7 @@ def _table(history: list[DeploymentView]) -> pd.DataFrame:
             _("Person"): [view.created_by_name for view in history],
             _("Loaded in"): [span(view.load_s) if view.load_s is not None else "–" for view in history],
             _("Outcome"): [model_words.outcome(view.outcome) for view in history],
-            _("Memory, predicted → measured"): [_memory(view) for view in history],
+            _("Memory"): [_memory(view) for view in history],
         }
     )
 

@@ -11,18 +11,23 @@ from pages.components.context import _, services
 from pages.components.formats import count
 from services.permissions import Actor
 
-LOG = "model-log"
+LOG, ICON = "model-log", ":material/terminal:"
 SHOWN_LINES, ALL_LINES = 400, 200_000
 HEIGHT = 440
 REFRESH_S = 3
 
 
-def button(deployment_id: int, *, key: str, type: str = "secondary") -> None:
-    dialogs.button(_("Log"), LOG, deployment_id, icon=":material/terminal:", key=key, type=type)
+def button(deployment_id: int, *, key: str) -> None:
+    dialogs.button(_("Log"), LOG, deployment_id, icon=ICON, key=key)
+
+
+def icon_button(deployment_id: int, *, key: str) -> None:
+    """For where room is scarce."""
+    dialogs.button(" ", LOG, deployment_id, icon=ICON, key=key, type="tertiary", help=_("Log"))
 
 
 def draw(user: Actor) -> None:
-    dialogs.draw(LOG, _("Log of the engine"), ":material/terminal:", partial(_show, user), width="large")
+    dialogs.draw(LOG, _("Log of the engine"), ICON, partial(_show, user), width="large")
 
 
 def _show(user: Actor, deployment_id: int) -> None:
@@ -43,7 +48,8 @@ def _show(user: Actor, deployment_id: int) -> None:
 
 def _lines(deployment_id: int, query: str, user: Actor) -> None:
     with errors.shown():
-        lines = services().model_operations.log(deployment_id, user, query=query, limit=SHOWN_LINES)
+        limit = ALL_LINES if query else SHOWN_LINES
+        lines = services().model_operations.log(deployment_id, user, query=query, limit=limit)[-SHOWN_LINES:]
         if lines:
             st.code("\n".join(lines), language=None, height=HEIGHT)
             st.caption(_("The newest {n} lines, the last one below", n=count(len(lines))))

@@ -69,7 +69,7 @@ def _suggestions(suggestions: tuple[Suggestion, ...], apply: Callable[[Suggestio
 
 
 def _what_happens(plan: RolloutPlan) -> list[str]:
-    old, new = f"**{escape(plan.replaces)}**", f"**{escape(plan.model_name)}**"
+    old, new = _names(plan)
     typical = span(plan.typical_start_s)
     match plan.mode:
         case Mode.SHARED:
@@ -78,7 +78,7 @@ def _what_happens(plan: RolloutPlan) -> list[str]:
             return [_("Nothing is running for {role}.", role=model_words.role(plan.role)), _ready_in(new, typical)]
         case Mode.BESIDE:
             lines = [
-                _("{new} starts beside {old}, which goes on answering: nobody waits.", new=new, old=old),
+                _("Nobody waits: while {new} starts, {old} goes on answering.", new=new, old=old),
                 _ready_in(new, typical),
                 _("Only then does {old} finish its answers and stop.", old=old),
             ]
@@ -94,5 +94,12 @@ def _what_happens(plan: RolloutPlan) -> list[str]:
     return [*lines, _("Should {new} fail, {old} serves again by itself.", new=new, old=old)]
 
 
+def _names(plan: RolloutPlan) -> tuple[str, str]:
+    """Of the old and the new one; the same model with other settings has no name to tell it by."""
+    if plan.replaces == plan.model_name:
+        return _("the engine that runs now"), _("the new engine")
+    return f"**{escape(plan.replaces)}**", f"**{escape(plan.model_name)}**"
+
+
 def _ready_in(new: str, typical: str) -> str:
-    return _("{new} is ready in about {n}, after a test question.", new=new, n=typical)
+    return _("In about {n}, and after a test question, {new} is ready.", new=new, n=typical)

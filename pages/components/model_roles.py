@@ -15,6 +15,8 @@ from services.permissions import Actor
 from services.translation import N_
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from services.engines.states import EngineStatus
     from services.engines.views import RoleView, Sample
 
@@ -57,7 +59,7 @@ def _card(view: RoleView, user: Actor) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         icon = model_words.ROLE_ICONS[view.role]
         st.markdown(f"{icon} **{model_words.role(view.role)}**", width="stretch")
-        _badge(view.status)
+        _badge(view)
     if view.deployment is None:
         st.markdown(_(model_words.PURPOSES[view.role]))
         st.caption(_("No model was chosen for it yet. Fetch one from the catalogue below, then choose it here."))
@@ -76,11 +78,12 @@ def _card(view: RoleView, user: Actor) -> None:
     _actions(view, user)
 
 
-def _badge(status: EngineStatus) -> None:
-    if engine_badge.switching(status):
-        st.badge(_("Switching"), icon=":material/sync:", color="blue")
-        return
-    words, icon, colour = BADGES[status.state]
+def _badge(view: RoleView) -> None:
+    words, icon, colour = BADGES[view.status.state]
+    if engine_badge.switching(view.status):
+        words, icon, colour = N_("Switching"), ":material/sync:", "blue"
+    elif view.deployment is None:
+        words, icon, colour = N_("Not set up"), ":material/radio_button_unchecked:", "gray"
     st.badge(_(words), icon=icon, color=colour)
 
 
@@ -95,9 +98,9 @@ def _what(view: RoleView) -> None:
 def _figures(view: RoleView, samples: list[Sample]) -> None:
     rates = [sample.tokens_per_s for sample in samples if sample.tokens_per_s is not None]
     waits = [sample.first_token_ms for sample in samples if sample.first_token_ms is not None]
-    left, right = st.columns(2)
-    _chart(left, _("Tokens per second"), rates, "{:.1f}".format)
-    _chart(right, _("Time to first token"), waits, duration)
+    with st.container(horizontal=True, gap="small", wrap=False):
+        _chart(_("Tokens per second"), rates, "{:.1f}".format)
+        _chart(_("Time to first token"), waits, duration)
     memory = view.sample.memory_mib if view.sample else None
     facts = {
         _("Requests"): _("{n} running, {waiting} waiting", n=count(view.running), waiting=count(_waiting(view))),
@@ -106,7 +109,7 @@ def _figures(view: RoleView, samples: list[Sample]) -> None:
     }
     with st.container(gap=None):
         for label, value in facts.items():
-            with st.container(horizontal=True, gap="small"):
+            with st.container(horizontal=True, gap="small", wrap=False):
                 st.caption(label, width="stretch")
                 st.markdown(f":small[{value}]", width="content")
 
@@ -116,10 +119,10 @@ def _waiting(view: RoleView) -> int:
     return view.queued + (view.sample.waiting if view.sample else 0)
 
 
-def _chart(column, label: str, values: list[float], words) -> None:
+def _chart(label: str, values: list[float], words: Callable[[float], str]) -> None:
     """The last quarter of an hour; the figure is the newest."""
     look = {"chart_data": values, "chart_type": "area"} if len(values) > 1 else {}
-    column.metric(label, words(values[-1]) if values else "–", **look)
+    st.metric(label, words(values[-1]) if values else "–", **look)
 
 
 def _loading(status: EngineStatus) -> None:
@@ -138,21 +141,26 @@ def _failure(status: EngineStatus) -> None:
 
 
 def _actions(view: RoleView, user: Actor) -> None:
+    """While a switch is going on the banner has the buttons."""
+    role = view.role
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        if not engine_badge.switching(view.status):
+            model_switch.button(_("Switch"), role, key=f"switch-{role}", icon=":material/swap_horiz:")
+            _start_or_stop(view, user)
+            if view.last_good:
+                look = {"icon": ":material/undo:", "key": f"back-{role}", "type": "tertiary"}
+                dialogs.button(_("Roll back"), model_serving.BACK, (role, view.last_good.id), **look)
+        model_log.icon_button(view.deployment.id, key=f"log-{role}")
+
+
+def _start_or_stop(view: RoleView, user: Actor) -> None:
     role, state = view.role, view.status.state
-    with st.container(horizontal=True, gap="xsmall"):
-        model_switch.button(_("Switch"), role, key=f"switch-{role}", icon=":material/swap_horiz:")
-        if state in RUNS:
-            dialogs.button(_("Stop"), model_serving.STOP, role, icon=":material/stop_circle:", key=f"stop-{role}")
-        elif st.button(
-            _("Start"),
-            icon=":material/play_circle:",
-            key=f"start-{role}",
-            disabled=state is EngineState.STOPPING,
-        ):
-            with errors.shown():
-                services().model_operations.start(role, user)
-                st.rerun()
-        if view.last_good:
-            look = {"icon": ":material/undo:", "key": f"back-{role}"}
-            dialogs.button(_("Roll back"), model_serving.BACK, (role, view.last_good.id), **look)
-        model_log.button(view.deployment.id, key=f"log-{role}")
+    look = {"type": "tertiary"}
+    if state in RUNS:
+        dialogs.button(_("Stop"), model_serving.STOP, role, icon=":material/stop_circle:", key=f"stop-{role}", **look)
+        return
+    stopping = state is EngineState.STOPPING
+    if st.button(_("Start"), icon=":material/play_circle:", key=f"start-{role}", disabled=stopping, **look):
+        with errors.shown():
+            services().model_operations.start(role, user)
+            st.rerun()

@@ -16,7 +16,7 @@ from services.errors import BadInput
 from services.translation import N_
 
 if TYPE_CHECKING:
-    from services.engines.catalogue import CatalogueEntry, Variant
+    from services.engines.entries import CatalogueEntry, Variant
 
 SMALLEST_CONTEXT = 256
 LARGEST_CONTEXT = 1_048_576

@@ -17,7 +17,7 @@ from services.permissions import Actor
 
 if TYPE_CHECKING:
     from services.engines.memory import Suggestion
-    from services.engines.views import RolloutPlan
+    from services.engines.views import RoleView, RolloutPlan
     from services.model_operations import ModelRow
 
 SWITCH = "model-switch"
@@ -69,6 +69,9 @@ def _form(user: Actor, about: tuple[str | None, str | None]) -> None:
             draft.settings, row.entry, model_words.variant_of(row), device=device, version=draft.version
         )
         st.session_state[DRAFT] = replace(draft, settings=settings)
+        if _serves_already(role, row.model_id, settings, user):
+            st.info(_("This is what serves now. Choose another model or change a setting."), icon=":material/check:")
+            return
         plan = services().model_operations.plan(role, row.model_id, settings, user)
         model_plan.draw(plan, _apply)
         _order(plan, user)
@@ -99,9 +102,22 @@ def _model(choice: dict[str, ModelRow], preset: str | None) -> str:
     )
 
 
+def _serves_already(role: str, model_id: str, settings: DeploymentSettings, user: Actor) -> bool:
+    view = _view(role, user)
+    return (
+        view.status.ready
+        and view.deployment is not None
+        and (view.deployment.model_id, view.deployment.settings) == (model_id, settings)
+    )
+
+
 def _present(role: str, user: Actor) -> str | None:
-    view = next(view for view in services().model_operations.roles(user) if view.role == role)
+    view = _view(role, user)
     return view.deployment.model_id if view.deployment else None
+
+
+def _view(role: str, user: Actor) -> RoleView:
+    return next(view for view in services().model_operations.roles(user) if view.role == role)
 
 
 def _draft(row: ModelRow, role: str, user: Actor) -> _Draft:
@@ -110,7 +126,7 @@ def _draft(row: ModelRow, role: str, user: Actor) -> _Draft:
     if draft.model_id == row.model_id:
         return draft
     operations = services().model_operations
-    view = next(view for view in operations.roles(user) if view.role == role)
+    view = _view(role, user)
     if view.deployment and view.deployment.model_id == row.model_id:
         settings = view.deployment.settings
     else:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from pages.components.context import _, language
 from pages.components.formats import count, gib
+from services.engines.entries import HARDWARE
 from services.engines.views import Mode, Step
 from services.translation import N_
 
 if TYPE_CHECKING:
-    from services.engines.catalogue import CatalogueEntry, Licence, Variant
+    from services.engines.entries import CatalogueEntry, Licence, Variant
     from services.engines.memory import Estimate
     from services.engines.options import DeploymentSettings
     from services.model_operations import ModelRow
@@ -75,6 +76,7 @@ QUANTIZATIONS = {
     "bnb-8bit": N_("8-bit (bitsandbytes)"),
     "bnb-4bit": N_("4-bit (bitsandbytes NF4)"),
 }
+QUANTIZED = {"none": "", "": "", "bnb-4bit": "NF4", "bnb-8bit": "bitsandbytes"}
 PARTS = {
     "weights": N_("weights"),
     "kv_cache": N_("KV cache"),
@@ -82,10 +84,11 @@ PARTS = {
     "vision": N_("image encoder"),
     "overhead": N_("engine"),
 }
-HARDWARE = {  # the least that serves a model of this class after quantisation
-    "2-7B": N_("a GPU with 24 GB (RTX 3090, A10), or an 8-core CPU with 32 GB of memory; 10 to 30 GB of disk"),
-    "13-33B": N_("a GPU with 24 to 80 GB (RTX 4090, A100), or a 16-core CPU with 64 GB of memory; 30 to 80 GB of disk"),
-    "70B+": N_("several GPUs with 80 GB (A100), or a server CPU with 128 GB of memory and more; over 100 GB of disk"),
+SOURCES = {
+    "huggingface": "Hugging Face",
+    "modelscope": "ModelScope",
+    "wheels": N_("Python packages"),
+    "folder": N_("a folder of this server"),
 }
 LANGUAGES = {"zh": N_("Chinese"), "en": N_("English")}
 DAYS = (N_("Mon"), N_("Tue"), N_("Wed"), N_("Thu"), N_("Fri"), N_("Sat"), N_("Sun"))
@@ -115,9 +118,12 @@ def variant(one: Variant) -> str:
     """Such as "4-bit AWQ"."""
     if one.format == "external":
         return _("served elsewhere")
-    bits = _("{n}-bit", n=one.bits)
-    how = one.quantization if one.quantization not in ("none", "") else one.format
-    return f"{bits} {how.removesuffix('-4bit').removesuffix('-8bit').upper()}" if how != "safetensors" else bits
+    bits = _("{n}-bit", n=round(one.bits))
+    if one.format == "gguf":
+        quantization = "" if one.quantization in ("none", "") else f" {one.quantization.upper()}"
+        return f"{bits} GGUF{quantization}"
+    how = QUANTIZED.get(one.quantization, one.quantization.upper())
+    return f"{bits} {how}".strip()
 
 
 def model(row: ModelRow) -> str:
@@ -145,6 +151,15 @@ def about(entry: CatalogueEntry) -> list[str]:
         facts.append(_("context up to {n} tokens", n=count(entry.context_tokens)))
     facts.append(_(", ").join(_(LANGUAGES[name]) for name in entry.languages if name in LANGUAGES))
     return [fact for fact in facts if fact]
+
+
+def hardware(entry: CatalogueEntry) -> str:
+    """What the tutorial's table asks for."""
+    if entry.external:
+        return ""
+    least = HARDWARE[entry.hardware]
+    texts = {name: _(text) for name, text in least.model_dump().items()}
+    return _("GPU: {gpu} · CPU: {cpu}, with {ram} of memory · disk: {disk}", **texts)
 
 
 def settings(chosen: DeploymentSettings) -> str:

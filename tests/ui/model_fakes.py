@@ -56,7 +56,8 @@ def entry(id_: str, name: str, parameters: float, variants: list[SimpleNamespace
         "languages": ("zh", "en"),
         "licence": licence(),
         "context_tokens": 32_768,
-        "hardware": "2-7B",
+        "hardware": "<2B" if parameters < 2e9 else "2-7B",
+        "note": lambda _language: "",
         "custom": False,
         "external": None,
     }
@@ -114,10 +115,9 @@ def catalogue() -> list[SimpleNamespace]:
             [variant("external", 16, format="external", engines=("external",), size_bytes=0)],
             roles=("chat", "code"),
             custom=True,
-            external=SimpleNamespace(url="https://models.example.com/v1", model="qwen-72b"),
+            external=SimpleNamespace(url="https://models.example.com/v1", model="qwen-72b", public=True),
             licence=licence("unknown", "conditions", zh="以提供方为准。", en="As whoever runs it says."),
-            context_tokens=0,
-            hardware="",
+            context_tokens=32_768,
         ),
     ]
 
@@ -214,7 +214,7 @@ def download(model_id: str = MIDDLE, state: str = "running", **changes) -> Simpl
         "total": 15_200_000_000,
         "rate_bytes_s": 41_000_000.0,
         "eta_s": 222.0,
-        "source": "Hugging Face",
+        "source": "huggingface",
         "error": None,
         "started_by": "adam",
         "started_at": NOON,
@@ -492,6 +492,7 @@ def accuracy(model_id: str, predicted_mib: float, measured_mib: float, **changes
         **{"model_id": model_id, "engine": "vllm", "context_tokens": 4096, "max_num_seqs": 8},
         **{"predicted_mib": predicted_mib, "measured_mib": measured_mib, "started_at": NOON},
         "error": predicted_mib / measured_mib - 1,
+        "corrected_error": (predicted_mib / measured_mib - 1) / 2,
     }
     return SimpleNamespace(**values | changes)
 

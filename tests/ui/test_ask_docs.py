@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from pages.components import conversation
-from services.ask import Outcome
+from pages.components import context, conversation
+from services.ask import Answer, Outcome
 from services.engines.gate import QueuePlace
 from services.errors import BadInput, EngineDied, EngineNotReady
 from tests.ui.conftest import text_of
@@ -129,28 +129,29 @@ def test_answering_again_replaces_the_last_answer(opened, services) -> None:
 
 
 @pytest.mark.parametrize(("reason", "words"), [("switching", "being switched"), ("loading", "being loaded")])
-def test_who_waits_for_a_model_sees_the_place_in_the_queue(opened, services, monkeypatch, reason, words) -> None:
-    drawn: list[str] = []
-    monkeypatch.setattr(conversation, "prose", lambda text: drawn.append(text) or text)
-    place = conversation._place_in_line
-    monkeypatch.setattr(conversation, "_place_in_line", lambda waiting: drawn.append(place(waiting)) or drawn[-1])
-    services.ask.line = (QueuePlace(2, 5, reason, 40.4), QueuePlace(1, 4, reason, 40.4))
-    test = opened(PAGE)
-    test.chat_input[0].set_value("How many days?").run()
-    assert drawn[:2] == [
-        f"You are number {n} of {of} in the queue; the model is {words}, about 40 s" for n, of in ((2, 5), (1, 4))
-    ]
-    assert "You can carry over 5 days" in text_of(test).replace("\\", "")
+def test_who_waits_for_a_model_sees_the_place_in_the_queue(services, reason: str, words: str) -> None:
+    context.use(services)
+    answer = Answer("c1", 1, "How many days?", "en", waiting=QueuePlace(2, 5, reason, 40.4))
+    shown = conversation.progress(answer, waited_s=3)
+    assert f"You are number 2 of 5 in the queue; the model is {words}, about 40 s" in shown
 
 
-def test_an_answer_that_begins_anew_shows_nothing_of_the_half_one(opened, services, monkeypatch) -> None:
-    drawn: list[str] = []
-    monkeypatch.setattr(conversation, "prose", lambda text: drawn.append(text) or text)
-    services.ask.restarts = True
+def test_an_answer_that_begins_anew_shows_nothing_of_the_half_one(services) -> None:
+    context.use(services)
+    answer = Answer("c1", 1, "How many days?", "en", text="You can carry")
+    assert "You can carry" in conversation.progress(answer, waited_s=3)
+    answer.text, answer.restarts = "", 1
+    assert "the new one begins the answer anew… 3 s" in conversation.progress(answer, waited_s=3)
+
+
+@pytest.mark.parametrize("line", [(), (QueuePlace(2, 5, "switching", 40.0), QueuePlace(1, 4, "switching", 40.0))])
+def test_a_question_that_waited_or_began_anew_is_answered_whole(opened, services, line) -> None:
+    services.ask.line, services.ask.restarts = line, True
     test = opened(PAGE)
     test.chat_input[0].set_value("How many days?").run()
-    assert drawn[:2] == ["Half an answer", "You can "]
-    assert "Half an answer" not in text_of(test)
+    shown = text_of(test).replace("\\", "")
+    assert "You can carry over 5 days" in shown
+    assert "Half an answer" not in shown
 
 
 def test_another_persons_conversation_does_not_exist(opened) -> None:
