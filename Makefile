@@ -8,7 +8,7 @@ RUN = .venv/bin/python cli.py
 .PHONY: help run setup install test lint fix eval demo translations lock clean clean-all
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: setup ## Set up what is missing, then start the portal
 	@$(RUN) serve
