@@ -136,7 +136,7 @@ class EngineProcess:
 
     def shared_memory(self) -> list[str]:
         """Files in /dev/shm of its members: killed processes leave them, and with them memory, behind."""
-        return sorted({path for pid in self.members() for path in _shared_memory_of(pid) | _registrations_of(pid)})
+        return sorted({path for pid in self.members() for path in _shared_memory_of(pid) | _left_by_name(pid)})
 
     def terminate(self) -> None:
         """Ask the whole session to end; returns at once."""
@@ -197,9 +197,10 @@ def _shared_memory_of(pid: int) -> set[str]:
     return {SHARED_MEMORY + name for name in names if not name.endswith(" (deleted)")}
 
 
-def _registrations_of(pid: int) -> set[str]:
-    """Intel's OpenMP notes every process there, in a file that nobody maps."""
-    return {str(path) for path in Path(SHARED_MEMORY).glob(f"__KMP_REGISTERED_LIB_{pid}_*")}
+def _left_by_name(pid: int) -> set[str]:
+    """What nobody maps: Intel's OpenMP notes every process there, and loky its semaphores."""
+    patterns = (f"__KMP_REGISTERED_LIB_{pid}_*", f"sem.loky-{pid}-*")
+    return {str(path) for pattern in patterns for path in Path(SHARED_MEMORY).glob(pattern)}
 
 
 @dataclass(frozen=True)

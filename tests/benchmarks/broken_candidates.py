@@ -240,7 +240,7 @@ def table(rows: list[dict]) -> str:
     names = (
         "case",
         "mode",
-        "found_s",
+        "noticed_s",
         "back_s",
         "old_loads_s",
         "back_without_loading_s",

@@ -378,12 +378,13 @@ def test_a_candidate_that_never_answered_gets_no_time_to_end(tmp_path: Path) -> 
     bench.close()
 
 
-def test_a_stopped_engine_leaves_no_registration_of_its_openmp(bench: Bench) -> None:
+@pytest.mark.parametrize("name", ["__KMP_REGISTERED_LIB_{pid}_0", "sem.loky-{pid}-abcdef"])
+def test_a_stopped_engine_leaves_nothing_that_bears_its_pid(bench: Bench, name: str) -> None:
     portal = bench.ready_portal()
-    registration = Path(f"/dev/shm/__KMP_REGISTERED_LIB_{portal.status('chat').pid}_0")
-    registration.touch()
+    left = Path("/dev/shm", name.format(pid=portal.status("chat").pid))
+    left.touch()
     portal.stop("chat")
-    assert not registration.exists()
+    assert not left.exists()
 
 
 def test_every_start_keeps_its_command_with_secrets_masked(bench: Bench) -> None:
