@@ -391,9 +391,9 @@ class FakeModelOperations:
         self._note("forget", entry_id)
         self.entries = [one for one in self.entries if one.id != entry_id]
 
-    def export_bundle(self, model_id: str, actor: Actor, folder: str = "/srv/out") -> Path:
-        self._note("export_bundle", model_id, folder)
-        return Path(folder) / "model.zip"
+    def export_bundle(self, model_id: str, actor: Actor, folder: str = "") -> Path:
+        self._note("export_bundle", model_id)
+        return Path("/bundles") / f"{model_id}.zhiku.tar"
 
     def import_bundle(self, path: str, actor: Actor) -> str:
         self._note("import_bundle", path)

@@ -329,8 +329,8 @@ def test_an_entry_of_ones_own_is_taken_out_after_the_question(opened, models) ->
 
 
 def test_a_bundle_is_written_and_read(opened, models) -> None:
-    test = click(opened(PAGE), f"model-export-{SMALL}")
-    assert "/srv/out/model.zip" in shown(click(test, "export_now"))
+    test = click(click(opened(PAGE), f"model-export-{SMALL}"), "export_now")
+    assert f"/bundles/{SMALL}.zhiku.tar" in shown(test)
     test = click(opened(PAGE), "import_bundle")
     test.text_input(key="import_path").set_value("/srv/in.zip").run()
     click(test, "import_now")
