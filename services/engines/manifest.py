@@ -7,6 +7,9 @@ import json
 import shutil
 from pathlib import Path
 
+from services.engines.sources.files import Progress, sha256_of
+from services.translation import N_
+
 MANIFEST = "manifest.json"
 
 
@@ -25,6 +28,25 @@ def write(folder: Path, record: dict, files: dict[str, dict]) -> None:
     (folder / MANIFEST).write_text(json.dumps({**record, "files": files}, indent=2) + "\n", encoding="utf-8")
 
 
+def first_changed(folder: Path, known: dict, progress: Progress) -> str:
+    """Read every file of a folder: the first that is missing, changed, or does not belong there; "" for none."""
+    total, done = sum(listed["size"] for listed in known["files"].values()), 0
+    for name, listed in known["files"].items():
+        if not has_size(folder / name, listed["size"]):
+            return name
+        within = _shifted(progress, done, total)
+        if sha256_of(folder / name, within, N_("Verifying")) != listed["sha256"]:
+            return name
+        done += listed["size"]
+    progress(N_("Verifying"), done, total)
+    strangers = {path.name for path in folder.iterdir()} - {MANIFEST, *known["files"]}
+    return min(strangers, default="")
+
+
+def has_size(path: Path, size: int) -> bool:
+    return path.is_file() and not path.is_symlink() and path.stat().st_size == size
+
+
 def digest(files: dict[str, dict]) -> str:
     """One SHA-256 for a set of files: of their names and hashes."""
     lines = "".join(f"{files[name]['sha256']}  {name}\n" for name in sorted(files))
@@ -38,3 +60,8 @@ def install(draft: Path, folder: Path) -> None:
     (folder / MANIFEST).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
+
+
+def _shifted(progress: Progress, before: int, total: int) -> Progress:
+    """The progress of one file as that of all."""
+    return lambda step, done, _total: progress(step, before + done, total)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from services.engines import manifest
 from services.engines.catalogue import Catalogue, CatalogueEntry, folder_name
@@ -30,7 +31,7 @@ from services.engines.launchers.external import Remote
 from services.engines.manifest import MANIFEST
 from services.engines.remote import RemoteModels
 from services.engines.sources import folder as folders
-from services.engines.sources.files import Progress, bytes_below, require_space, sha256_of, silent
+from services.engines.sources.files import Progress, bytes_below, require_space, silent
 from services.engines.sources.patience import BEAT_S, pause
 from services.engines.sources.repository import RemoteFile
 from services.errors import NotFound, VerificationFailed
@@ -86,7 +87,7 @@ class ModelStore:
     def folder(self, model_id: str) -> Path:
         """The absolute folder of its files, whether it is there or not."""
         self._custom.refresh()
-        return (self._settings.models_dir / folder_name(self._catalogue, model_id)).resolve()
+        return (self.models_dir / folder_name(self._catalogue, model_id)).resolve()
 
     def path(self, model_id: str) -> Path:
         """What an engine is given: the folder; of a GGUF the file (its first part), whether it is there or not."""
@@ -112,7 +113,7 @@ class ModelStore:
             return False
         if variant.pinned and known["source_sha256"] != variant.pinned.sha256:
             return False
-        return all(_has_size(folder / name, listed["size"]) for name, listed in known["files"].items())
+        return all(manifest.has_size(folder / name, listed["size"]) for name, listed in known["files"].items())
 
     def size_bytes(self, model_id: str) -> int:
         """On this machine's disk; 0 when the model is not here."""
@@ -144,19 +145,9 @@ class ModelStore:
         folder, known = self.folder(model_id), self.manifest(model_id)
         if known is None:
             raise self._not_here(model_id)
-        total = sum(listed["size"] for listed in known["files"].values())
-        done = 0
-        for name, listed in known["files"].items():
-            if not _has_size(folder / name, listed["size"]):
-                raise self._changed(model_id, name)
-            within = _shifted(progress, done, total)
-            if sha256_of(folder / name, within, N_("Verifying")) != listed["sha256"]:
-                raise self._changed(model_id, name)
-            done += listed["size"]
-            progress(N_("Verifying"), done, total)
-        strangers = {path.name for path in folder.iterdir()} - {MANIFEST, *known["files"]}
-        if strangers:
-            raise self._changed(model_id, min(strangers))
+        changed = manifest.first_changed(folder, known, progress)
+        if changed:
+            raise self._changed(model_id, changed)
         self._note_verified(model_id)
 
     def ensure(self, model_id: str, progress: Progress = silent, *, on_source: Callable[[str], object] = str) -> Path:
@@ -217,10 +208,10 @@ class ModelStore:
         source = Path(path).resolve()
         found = folders.look_through(source)
         entry = self._custom.from_folder(source, found, name, roles)
-        draft = self._settings.models_dir / f".{entry.id}.copying"
+        draft = self.models_dir / f".{entry.id}.copying"
         shutil.rmtree(draft, ignore_errors=True)
         try:
-            files = folders.take(found, draft, progress, reserve_mib=self._settings.disk_reserve_mib)
+            files = folders.take(found, draft, progress, reserve_mib=self.reserve_mib)
             self._custom.add(entry)
             self.install(entry.id, draft, {"source": f"folder:{source}"}, files)
         finally:
@@ -244,24 +235,34 @@ class ModelStore:
         entry = self._custom.require(entry_id)
         for model_id in self._catalogue.ids_of(entry):
             self.remove(model_id)
-            (self._settings.models_dir / f"{self.folder(model_id).name}.lock").unlink(missing_ok=True)
+            (self.models_dir / f"{self.folder(model_id).name}.lock").unlink(missing_ok=True)
         self._custom.forget(entry_id)
 
     def _make(self, model_id: str, progress: Progress, on_source: Callable[[str], object]) -> None:
         entry, variant = self.entry(model_id), self.variant(model_id)
-        downloads = self._settings.downloads_dir / self.folder(model_id).name
+        downloads = self.downloads_dir / self.folder(model_id).name
         if variant.converts:
             needed = variant.size_bytes + room_bytes(entry) - bytes_below(downloads)
             require_space(self.models_dir, needed, self.reserve_mib)
+            self._take_at_hand(entry, variant, downloads)
         more = {"hubs": self._catalogue.hubs, "folder": downloads, "on_source": on_source}
         fetched = self._fetch(entry, variant, self._settings, progress, **more)
         if variant.converts:
-            gguf, reserve_mib = fetched.folder / variant.files[0].name, self._settings.disk_reserve_mib
+            gguf, reserve_mib = fetched.folder / variant.files[0].name, self.reserve_mib
             self._convert(entry, variant, gguf, self.folder(model_id), progress, reserve_mib=reserve_mib)
             self._note_verified(model_id)
         else:
             self._install(model_id, fetched.folder, fetched.record, fetched.files)
         shutil.rmtree(downloads, ignore_errors=True)
+
+    def _take_at_hand(self, entry: CatalogueEntry, variant: Variant, downloads: Path) -> None:
+        """Where another variant keeps the pinned file, it need not be downloaded again; it will be checked."""
+        for model_id, other in zip(self._catalogue.ids_of(entry), entry.variants, strict=True):
+            if other.files == variant.files and not other.converts and self.ready(model_id):
+                downloads.mkdir(parents=True, exist_ok=True)
+                target = downloads / variant.files[0].name
+                target.unlink(missing_ok=True)
+                target.hardlink_to(self.path(model_id))
 
     def _install(self, model_id: str, draft: Path, record: dict, files: dict[str, dict]) -> None:
         for path in draft.iterdir():
@@ -274,10 +275,10 @@ class ModelStore:
         self._note_verified(model_id)
 
     def _forget_download(self, model_id: str) -> None:
-        shutil.rmtree(self._settings.downloads_dir / self.folder(model_id).name, ignore_errors=True)
+        shutil.rmtree(self.downloads_dir / self.folder(model_id).name, ignore_errors=True)
 
     def _note(self, model_id: str) -> Path:
-        return self._settings.models_dir / f"{self.folder(model_id).name}.verified"
+        return self.models_dir / f"{self.folder(model_id).name}.verified"
 
     def _note_verified(self, model_id: str) -> None:
         self._note(model_id).write_text(datetime.now(UTC).isoformat())
@@ -303,30 +304,16 @@ class ModelStore:
     @contextmanager
     def _lock(self, model_id: str, progress: Progress) -> Iterator[None]:
         """One thread of one process at a time per model; the kernel frees the lock of a process that dies."""
-        self._settings.models_dir.mkdir(parents=True, exist_ok=True)
-        with (self._settings.models_dir / f"{self.folder(model_id).name}.lock").open("w") as lock:
+        self.models_dir.mkdir(parents=True, exist_ok=True)
+        with (self.models_dir / f"{self.folder(model_id).name}.lock").open("w") as lock:
             while not _locked(lock):
-                waiting = N_("Waiting for another process that prepares this model")
-                pause(BEAT_S, _beat(progress, waiting))
+                pause(BEAT_S, lambda: progress(N_("Waiting for another process that prepares this model"), 0, 0))
             yield
 
 
-def _locked(lock) -> bool:
+def _locked(lock: IO) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
-
-
-def _beat(progress: Progress, step: str) -> Callable[[], None]:
-    return lambda: progress(step, 0, 0)
-
-
-def _shifted(progress: Progress, before: int, total: int) -> Progress:
-    """The progress of one file as that of all."""
-    return lambda step, done, _total: progress(step, before + done, total)
-
-
-def _has_size(path: Path, size: int) -> bool:
-    return path.is_file() and not path.is_symlink() and path.stat().st_size == size

@@ -134,6 +134,21 @@ def test_the_gguf_variant_keeps_the_file_in_a_folder_of_its_own(tmp_path: Path, 
     assert models.file_sha256("tiny") == ""
 
 
+def test_a_file_that_another_variant_keeps_is_not_downloaded_again(tmp_path: Path, making: Making) -> None:
+    models = store(tmp_path, making)
+    models.ensure("tiny:gguf-q4")
+    seen: list[bytes] = []
+
+    def fetch(*_: object, folder: Path, **__: object) -> Fetched:
+        seen.append((folder / "model.gguf").read_bytes())
+        return Fetched(folder, {}, {})
+
+    again = ModelStore(settings(tmp_path), catalogue(models.entry("tiny")), fetch=fetch, convert=making.convert)
+    again.ensure("tiny")
+    assert seen == [GGUF]
+    models.verify("tiny:gguf-q4")
+
+
 def test_it_is_remembered_when_a_model_was_last_verified(tmp_path: Path, making: Making) -> None:
     models = store(tmp_path, making)
     assert models.verified_at("tiny") is None
