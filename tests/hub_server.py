@@ -50,6 +50,9 @@ class HubServer:
             def do_GET(self) -> None:
                 hub._answer(self)
 
+            def do_HEAD(self) -> None:
+                hub._answer(self)
+
             def log_message(self, *_: object) -> None:
                 """Quiet."""
 
@@ -169,6 +172,8 @@ class HubServer:
         if partial:
             handler.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
         handler.end_headers()
+        if handler.command == "HEAD":
+            return None
         if asked != "bytes=0-0" and self.drop_after:
             body = body[: self.drop_after.pop(0)]
         for at in range(0, len(body), BLOCK):
@@ -223,4 +228,5 @@ def _send(handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: di
     for key, value in {**headers, "Content-Length": str(len(body))}.items():
         handler.send_header(key, value)
     handler.end_headers()
-    handler.wfile.write(body)
+    if handler.command != "HEAD":
+        handler.wfile.write(body)

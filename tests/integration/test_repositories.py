@@ -329,6 +329,29 @@ def test_without_a_hub_remote_files_are_a_refusal_that_is_quick_the_second_time(
     assert time.monotonic() - began < 0.05
 
 
+def test_the_tests_hub_is_understood_by_hugging_faces_own_library(tmp_path: Path, hub: HubServer) -> None:
+    """So that what passes against it passes against the real one."""
+    from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    hub.page_size, hub.cdn = 3, True
+    api = HfApi(endpoint=hub.url, token="hf_mine")
+    assert api.model_info("owner/model").sha == COMMIT
+    listed = {file.path: file for file in api.list_repo_tree("owner/model", recursive=True, revision=COMMIT)}
+    assert set(listed) == set(hub.files)
+    assert listed["model-00001-of-00002.safetensors"].lfs.sha256 == sha256(WEIGHTS)
+    url = hf_hub_url("owner/model", "model-00001-of-00002.safetensors", revision="main", endpoint=hub.url)
+    seen = get_hf_file_metadata(url, endpoint=hub.url)
+    assert (seen.commit_hash, seen.etag, seen.size) == (COMMIT, sha256(WEIGHTS), len(WEIGHTS))
+    with pytest.raises(RevisionNotFoundError):
+        api.model_info("owner/model", revision="v9")
+    with pytest.raises(RepositoryNotFoundError):
+        api.model_info("owner/nothing")
+    hub.accepted = False
+    with pytest.raises(GatedRepoError):
+        get_hf_file_metadata(url, endpoint=hub.url)
+
+
 def test_a_folder_of_the_machine_is_a_source_like_others(tmp_path: Path) -> None:
     given = tmp_path / "given"
     given.mkdir()
