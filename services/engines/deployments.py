@@ -219,11 +219,13 @@ class Deployments:
     ) -> None:
         """Order the model (or what the role points at) and return at once; nothing happens when it is served already.
 
-        Raises NotFound, EngineError, and as switch() does when the role has to be switched for it.
+        Raises NotFound, DoesNotFit, EngineError, and as switch() does when the role has to be switched for it.
         """
         spec = self._roles.get(role)
         same = spec is not None and model_id in (None, spec.model_id) and settings in (None, spec.settings)
         if spec is not None and same:
+            if not self._posts.post(spec).runs:
+                self._planner.require_room(spec)
             self._posts.run(spec)
             self.rows.note_serving(spec.id)
         elif model_id is None:

@@ -69,6 +69,12 @@ class Planner:
         """Against what is free now."""
         return self._estimate(model_id, settings, 0.0)
 
+    def require_room(self, spec: Spec) -> None:
+        """Raises DoesNotFit: another model may have taken the memory since it ran."""
+        estimate = self._estimate(spec.model_id, spec.settings, 0.0)
+        if estimate is not None and not estimate.fits:
+            raise _does_not_fit(spec.model_name, estimate)
+
     def may_be_overruled(self, plan: RolloutPlan) -> bool:
         """An estimate may be wrong; everything else is not a matter of opinion."""
         return isinstance(plan.refusal, DoesNotFit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass
 
@@ -32,13 +31,12 @@ class _Seen:
 
 
 class RemoteModels:
-    """Lists are kept for ten minutes, failures for one. Thread-safe."""
+    """Lists are kept for ten minutes, failures for one. Thread-safe; two that ask at once both ask the hub."""
 
     def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
         self._settings = settings
         self._catalogue = catalogue
         self._seen: dict[str, _Seen] = {}
-        self._guard = threading.Lock()
 
     def files(self, model_id: str) -> list[RemoteFile]:
         """Those that the variant would download. Raises NotFound, FetchFailed, GatedModel, UnsafeModel."""
@@ -52,10 +50,9 @@ class RemoteModels:
         return read_range(address, start, length)
 
     def _look(self, model_id: str) -> _Seen:
-        with self._guard:
-            seen, now = self._seen.get(model_id), time.monotonic()
-            if seen is None or now - seen.at > (FAILURE_KEPT_S if seen.failure else KEPT_S):
-                seen = self._seen[model_id] = self._ask(model_id, now)
+        seen, now = self._seen.get(model_id), time.monotonic()
+        if seen is None or now - seen.at > (FAILURE_KEPT_S if seen.failure else KEPT_S):
+            seen = self._seen[model_id] = self._ask(model_id, now)
         if seen.failure is not None:
             raise seen.failure
         return seen

@@ -153,6 +153,8 @@ class Rollout:
         finally:
             self._tools.gate.open(self.plan.roles)
             if not self.over:  # a bug is on its way to the log
+                if not self._moved and self.plan.mode is not Mode.SHARED:
+                    self._tools.posts.stop(self.candidate, wait=False)
                 self._finish(Step.FAILED, _broken_off())
 
     def _switch(self) -> None:

@@ -394,3 +394,21 @@ def test_every_start_keeps_its_command_with_secrets_masked(bench: Bench) -> None
     assert portal.endpoint("chat").api_key not in str(view.environment) + " ".join(view.command)
     assert view.engine_version == "fake 1"
     assert view.created_by_name == CONSOLE.name
+
+
+def test_a_stopped_model_is_not_started_where_another_took_its_memory(bench: Bench) -> None:
+    portal = bench.ready_portal()
+    portal.stop("chat")
+    bench.memory.only_one_fits()
+    with pytest.raises(DoesNotFit):
+        portal.start("chat")
+    assert portal.status("chat").state is EngineState.STOPPED
+
+
+def test_a_bug_in_a_switch_leaves_the_old_model_and_no_candidate(bench: Bench) -> None:
+    portal = bench.ready_portal()
+    bench.golden = [GoldenPrompt(prompt=None, any_of=(None,))]  # not what golden prompts are made of
+    switch(portal)
+    assert finish(portal) is Step.FAILED
+    assert served(portal) == MODEL
+    until(lambda: len(RunRecords(bench.settings.engines_dir).deployment_ids()) == 1)
