@@ -17,7 +17,6 @@ import httpx
 import psutil
 import pytest
 
-from services.engines.catalogue import Catalogue
 from services.engines.engine import Engine, EngineHome
 from services.engines.golden import is_language
 from services.engines.hardware import read_hardware
@@ -27,22 +26,15 @@ from services.engines.launchers.llama_cpp import LlamaCppLauncher
 from services.engines.launchers.transformers import TransformersLauncher
 from services.engines.launchers.vllm import VllmLauncher
 from services.engines.metrics import Recorder
-from services.engines.models import ModelStore
 from services.engines.options import DeploymentSettings, Spec
-from services.settings import Settings
-from tests.portal_process import ROOT, wait_until
+from tests.portal_process import wait_until
+from tests.prepared_models import SMALLEST, fetched
 
-MODEL, MODEL_GGUF = "smollm2-135m-instruct", "smollm2-135m-instruct:gguf-q4"
+MODEL, MODEL_GGUF = SMALLEST, f"{SMALLEST}:gguf-q4"
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 START_TIMEOUT_S = 300
 
 pytestmark = pytest.mark.timeout(600)
-
-
-def fetched(model_id: str) -> Path:
-    """The files of the model, below the PORTAL_HOME that `make setup` prepared."""
-    settings = Settings(home=Path(os.environ.get("PORTAL_HOME", ROOT / "var")))
-    return ModelStore(settings, Catalogue.load()).ensure(model_id)
 
 
 @pytest.fixture(scope="module")

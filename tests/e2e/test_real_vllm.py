@@ -6,7 +6,6 @@ The tests run in this order and share one portal: an engine start costs more tha
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,11 +19,13 @@ from services.engines.gate import Gate, Lease
 from services.engines.states import Endpoint
 from services.settings import Settings
 from tests.evaluation_data import EVAL
-from tests.portal_process import ROOT, PortalProcess, wait_until
+from tests.portal_process import PortalProcess, wait_until
+from tests.prepared_models import SMALLEST, fetched, prepared_home
 
 MANUAL = EVAL / "documents" / "debian__debian-reference.zh-cn.pdf"
 QUESTION = "对于移动工作站，典型的 MTA 选择是什么？"
 QUESTION_PAGE = 131
+DEFAULT = "qwen2.5-coder-0.5b-instruct"
 START_TIMEOUT_S = 400
 
 pytestmark = pytest.mark.timeout(900)
@@ -33,8 +34,9 @@ pytestmark = pytest.mark.timeout(900)
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
     """A portal of its own state, with the models that `make setup` prepared."""
-    prepared = Path(os.environ.get("PORTAL_HOME", ROOT / "var")) / "models"
+    prepared = prepared_home() / "models"
     assert prepared.is_dir(), "run `make setup` first: it fetches and converts the default model"
+    fetched(SMALLEST)
     home = tmp_path_factory.mktemp("portal")
     (home / "models").symlink_to(prepared.resolve())
     portal = PortalProcess(home)
@@ -63,7 +65,7 @@ def test_a_question_is_answered_from_the_right_page(portal: PortalProcess) -> No
     assert answer["outcome"] == "answered", answer
     assert any(word in answer["answer"] for word in ("exim4", "postfix")), answer["answer"]
     assert QUESTION_PAGE in {citation["page"] for citation in answer["citations"]}, answer["citations"]
-    assert answer["model"] == "qwen2.5-coder-0.5b-instruct"
+    assert answer["model"] == DEFAULT
 
 
 def test_an_unanswerable_question_is_refused_without_the_model(portal: PortalProcess) -> None:
@@ -72,6 +74,32 @@ def test_an_unanswerable_question_is_refused_without_the_model(portal: PortalPro
     assert answer["answer"] == "未找到相关内容"
     assert answer["citations"] == []
     assert answer["model"] == ""
+
+
+def test_a_switch_loses_no_question_and_the_way_back_is_short(portal: PortalProcess) -> None:
+    """Chat moves to the smallest model beside the default one, which goes on for code; then it moves back."""
+    over, answers = threading.Event(), []
+
+    def ask() -> None:
+        while not over.is_set():
+            answers.append(_operate(portal, "ask", question="How do I connect to the VPN?"))
+
+    askers = [threading.Thread(target=ask) for _ in range(3)]
+    for asker in askers:
+        asker.start()
+    switched = portal.cli("engine", "switch", "chat", SMALLEST)
+    over.set()
+    for asker in askers:
+        asker.join(120)
+    assert switched["rollout"]["step"] == "done", switched
+    assert {answer["outcome"] for answer in answers} == {"answered"}, answers
+    assert {answer["model"] for answer in answers} >= {DEFAULT}
+    assert portal.cli("ask", "How do I connect to the VPN?")["model"] == SMALLEST
+    small = psutil.Process(portal.engine()["pid"])
+    back = portal.cli("engine", "switch", "chat", DEFAULT)["rollout"]
+    assert (back["step"], back["mode"]) == ("done", "shared")
+    assert not small.is_running()
+    assert portal.engine()["shared_with"] == ["code"]
 
 
 def test_the_portal_process_never_loads_torch(portal: PortalProcess) -> None:
