@@ -45,8 +45,8 @@ def size(size_bytes: int) -> str:
 
 
 def gib(mib: float) -> str:
-    """Memory, given in MiB."""
-    return f"{mib / 1024:.1f} GiB"
+    """Memory, given in MiB; what would read 0.0 stays in MiB."""
+    return f"{mib / 1024:.1f} GiB" if abs(mib) >= 100 else f"{mib:.0f} MiB"
 
 
 def span(seconds: float) -> str:

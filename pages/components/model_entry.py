@@ -13,6 +13,7 @@ from pages.components.text import escape
 from services.permissions import Actor
 
 if TYPE_CHECKING:
+    from services.engines.entries import CatalogueEntry
     from services.model_operations import ModelRow
 
 NAME_WIDTH, SIZE_WIDTH = 200, 80  # pixels, so that they stand below one another
@@ -25,8 +26,12 @@ def draw(rows: list[ModelRow], user: Actor) -> None:
         _head(rows[0])
         best = min(rows, key=_rank)
         _variant(best, user)
-        if others := [row for row in rows if row is not best]:
-            with st.expander(_("More variants ({n})", n=len(others)), type="compact"):
+        others = [row for row in rows if row is not best]
+        label = _("Hardware and other variants ({n})", n=len(others)) if others else _("Hardware")
+        folded = st.expander(label, type="compact", on_change="rerun", key=f"variants-{entry.id}")
+        if folded.open:  # what is folded is not drawn: some sixty variants make a page slow
+            with folded:
+                _background(entry)
                 for row in others:
                     _variant(row, user)
 
@@ -62,6 +67,10 @@ def _head(row: ModelRow) -> None:
         st.caption(escape(" · ".join(facts)))
         words = escape(model_words.licence(entry.licence))
         st.caption(_("Licence {spdx}: {words}", spdx=escape(entry.licence.spdx), words=words))
+
+
+def _background(entry: CatalogueEntry) -> None:
+    with st.container(gap=None):
         if hardware := model_words.hardware(entry):
             st.caption(escape(hardware))
         if note := entry.note(language()):

@@ -98,8 +98,10 @@ def _what(view: RoleView) -> None:
 def _figures(view: RoleView, samples: list[Sample]) -> None:
     rates = [sample.tokens_per_s for sample in samples if sample.tokens_per_s is not None]
     waits = [sample.first_token_ms for sample in samples if sample.first_token_ms is not None]
-    with st.container(horizontal=True, gap="small", wrap=False):
+    left, right = st.columns(2, wrap=False)
+    with left:
         _chart(_("Tokens per second"), rates, "{:.1f}".format)
+    with right:
         _chart(_("Time to first token"), waits, duration)
     memory = view.sample.memory_mib if view.sample else None
     facts = {

@@ -26,11 +26,11 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 FIELDS = {
     ("vllm", "cpu"): (
         ("context_tokens", "max_num_seqs"),
-        ("kv_cache_gib", "dtype", "threads", "idle_unload_minutes", "prefix_caching", "lora"),
+        ("kv_cache_gib", "dtype", "threads", "idle_unload_minutes", "lora", "prefix_caching"),
     ),
     ("vllm", "cuda"): (
         ("context_tokens", "max_num_seqs", "quantization", "gpu_memory_utilization", "tensor_parallel"),
-        ("dtype", "cpu_offload_gib", "idle_unload_minutes", "prefix_caching", "enforce_eager", "lora"),
+        ("dtype", "cpu_offload_gib", "idle_unload_minutes", "lora", "prefix_caching", "enforce_eager"),
     ),
     ("transformers", "cpu"): (("context_tokens", "max_num_seqs"), ("dtype", "threads", "idle_unload_minutes")),
     ("transformers", "cuda"): (("context_tokens", "max_num_seqs", "quantization"), ("dtype", "idle_unload_minutes")),
@@ -81,7 +81,7 @@ def _row(names: tuple[str, ...], now: DeploymentSettings, entry: CatalogueEntry,
     """Two controls side by side."""
     chosen: dict[str, object] = {}
     for pair in (names[at : at + 2] for at in range(0, len(names), 2)):
-        for column, name in zip(st.columns(2, vertical_alignment="bottom"), pair, strict=False):
+        for column, name in zip(st.columns(2), pair, strict=False):
             with column:
                 chosen[name] = CONTROLS[name](_Field(now, f"setting-{name}-{version}", entry))
     return chosen

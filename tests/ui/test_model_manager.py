@@ -245,7 +245,9 @@ def test_a_role_without_a_model_here_says_to_fetch_one(opened, models) -> None:
 
 
 def test_the_catalogue_says_fit_licence_and_hardware_in_words(opened, models) -> None:
-    words = shown(opened(PAGE))
+    test = opened(PAGE)
+    test.session_state[f"variants-{MIDDLE}"] = True
+    words = shown(test.run())
     assert "fits with 3.1 GiB to spare" in words
     assert "6.4 GiB short" in words
     assert "Licence Llama-3: Business use allowed below 700 million users" in words
@@ -272,6 +274,13 @@ def test_the_catalogue_is_filtered(opened, models, key: str, value: list[str], l
     assert names | serving == left | serving
 
 
+def test_other_variants_are_drawn_when_they_are_asked_for(opened, models) -> None:
+    test = opened(PAGE)
+    assert "8-bit GPTQ" not in shown(test)
+    test.session_state[f"variants-{MIDDLE}"] = True
+    assert "8-bit GPTQ" in shown(test.run())
+
+
 def test_a_search_without_a_hit_says_what_to_do(opened, models) -> None:
     test = opened(PAGE)
     test.text_input(key="model_text").set_value("gpt-5").run()
@@ -279,14 +288,14 @@ def test_a_search_without_a_hit_says_what_to_do(opened, models) -> None:
 
 
 def test_a_model_is_fetched_paused_and_taken_up_again(opened, models) -> None:
-    test = click(opened(PAGE), f"fetch-{MIDDLE}")
+    test = click(opened(PAGE), f"fetch-{MIDDLE}:awq")
     assert "Being fetched" in shown(test)
-    click(test, f"pause-{MIDDLE}")
+    click(test, f"pause-{MIDDLE}:awq")
     test.run()
     assert "Paused" in shown(test)
-    click(test, f"resume-{MIDDLE}")
+    click(test, f"resume-{MIDDLE}:awq")
     test.run()
-    click(test, f"cancel-{MIDDLE}")
+    click(test, f"cancel-{MIDDLE}:awq")
     assert [method for method, *_rest in models.ordered] == ["fetch", "pause", "resume", "cancel_fetch"]
 
 
@@ -305,7 +314,7 @@ def test_a_failed_download_says_why_and_can_go_on(opened, models) -> None:
 
 def test_a_refused_fetch_is_explained(opened, models) -> None:
     models.refuse["fetch"] = FetchFailed("There is no room on the disk.")
-    assert "no room on the disk" in click(opened(PAGE), f"fetch-{MIDDLE}").error[0].value
+    assert "no room on the disk" in click(opened(PAGE), f"fetch-{MIDDLE}:awq").error[0].value
 
 
 def test_verifying_says_that_every_byte_is_right_or_which_file_is_not(opened, models) -> None:
