@@ -30,6 +30,7 @@ from tests.benchmarks import real_engines
 from tests.benchmarks.askers import Askers
 from tests.benchmarks.real_engines import SMALL, Machine, RealBench, await_quiet
 from tests.benchmarks.rollout_watch import RolloutWatch
+from tests.benchmarks.tables import table
 from tests.engine_bench import MODEL, Bench
 from tests.fakes import FakeModels
 from tests.portal_process import ROOT
@@ -46,6 +47,18 @@ IMPOSSIBLE = [GoldenPrompt("What is a printer?", any_of=("no model says this",))
 TOO_MUCH_GIB = 1000.0
 BOUND_S = 5.0
 MODES = (Mode.BESIDE, Mode.IN_PLACE)
+COLUMNS = (
+    "case",
+    "mode",
+    "noticed_s",
+    "back_s",
+    "old_loads_s",
+    "back_without_loading_s",
+    "lost",
+    "state",
+    "error",
+    "ok",
+)
 
 
 class VanishingModels(FakeModels):
@@ -235,25 +248,6 @@ def _last_load_s(database: Database, model_id: str) -> float:
         return session.scalars(newest).one().duration_s
 
 
-def table(rows: list[dict]) -> str:
-    """Markdown."""
-    names = (
-        "case",
-        "mode",
-        "noticed_s",
-        "back_s",
-        "old_loads_s",
-        "back_without_loading_s",
-        "lost",
-        "state",
-        "error",
-        "ok",
-    )
-    lines = [" | ".join(names), " | ".join("---" for _ in names)]
-    lines += [" | ".join(str(row.get(name, "")) for name in names) for row in rows]
-    return "\n".join(f"| {line} |" for line in lines)
-
-
 def main(*, with_vllm: bool, only: set[str]) -> None:
     rows = []
     if with_vllm:
@@ -267,7 +261,7 @@ def main(*, with_vllm: bool, only: set[str]) -> None:
                 with tempfile.TemporaryDirectory() as folder:
                     rows.append(fake(broken, mode, Path(folder)))
                     print(json.dumps(rows[-1]), flush=True)
-    print(table(rows))
+    print(table(rows, COLUMNS))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from services.engines.deployments import Deployments
 from services.engines.process import EngineProcess, Identity
 from services.engines.run_record import RunRecords
 from tests.benchmarks.real_engines import SMALL, Machine, RealBench, answer, await_quiet, memory_mib
+from tests.benchmarks.tables import table
 
 START_TIMEOUT_S = 600
 NOTICE_TIMEOUT_S = 120
@@ -33,6 +34,7 @@ SETTLE_S = 15  # an engine that has just started is not killed at once: its firs
 TITLES = {"EngineCor": "engine core", "Worker": "worker"}
 SHARED_MEMORY = Path("/dev/shm")
 TOLERANCE_MIB = 200
+COLUMNS = ("case", "noticed_s", "serving_s", "of_which_loading_s", "adopted", "orphans", "segments", "state", "ok")
 STABLE_S = 1  # crashes are forgotten at once: these are many in a row, which is not what is tried here
 
 
@@ -241,5 +243,12 @@ if __name__ == "__main__":
     if options.portal:
         be_a_portal(options.portal)
     else:
+        rows: list[dict] = []
+
+        def show(row: dict) -> None:
+            rows.append(row)
+            print(json.dumps(row), flush=True)
+
         with tempfile.TemporaryDirectory() as folder:
-            measure(Path(folder), set(options.only), lambda row: print(json.dumps(row), flush=True))
+            measure(Path(folder), set(options.only), show)
+        print(table(rows, COLUMNS))
