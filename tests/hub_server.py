@@ -34,6 +34,7 @@ class HubServer:
         self.about: dict = {}
         self.extra_entries: list[dict] = []  # of Hugging Face's tree, as they are
         self.page_size = 1000
+        self.next_at = ""  # another address in the link to the next page
         self.cdn = False
         self.served: dict[str, bytes] = {}
         self.drop_after: list[int] = []
@@ -140,8 +141,10 @@ class HubServer:
         entries += [_tree_entry(name, content) for name, content in self.files.items()] + self.extra_entries
         first = int(query.get("cursor", ["0"])[0])
         after = first + self.page_size
-        link = f'<{self.url}/api/models/{self.repo}/tree/{revision}?recursive=true&cursor={after}>; rel="next"'
-        return _send_json(handler, entries[first:after], {"Link": link} if after < len(entries) else {})
+        following = f"{self.next_at or self.url}/api/models/{self.repo}/tree/{revision}?recursive=true&cursor={after}"
+        return _send_json(
+            handler, entries[first:after], {"Link": f'<{following}>; rel="next"'} if after < len(entries) else {}
+        )
 
     # ModelScope
 

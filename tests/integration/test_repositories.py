@@ -76,8 +76,9 @@ def test_every_file_is_asked_for_at_the_commit_that_was_resolved(tmp_path: Path,
     assert {path.split("/")[4] for path, _, _ in hub.downloads} == {COMMIT}
 
 
-def test_a_long_list_comes_in_pages(tmp_path: Path, hub: HubServer) -> None:
-    hub.page_size = 2
+@pytest.mark.parametrize("named", ["", "https://huggingface.co"], ids=["itself", "a mirror"])
+def test_a_long_list_comes_in_pages(tmp_path: Path, hub: HubServer, named: str) -> None:
+    hub.page_size, hub.next_at = 2, named
     assert (store(tmp_path, hub, whole("huggingface")).ensure("tiny") / "model.safetensors.index.json").exists()
 
 
@@ -224,6 +225,12 @@ def test_a_gated_model_says_what_to_do(tmp_path: Path, hub: HubServer, token: st
     assert f"{hub.url}/owner/model" in hint
     assert "PORTAL_HF_TOKEN" in hint
     assert "hf_mine" not in str(failed.value.to_record())
+
+
+def test_a_token_that_is_not_accepted_is_told_as_that(tmp_path: Path, hub: HubServer) -> None:
+    hub.token = "hf_mine"
+    with pytest.raises(GatedModel, match="does not accept the token"):
+        store(tmp_path, hub, whole("huggingface"), hf_token="hf_old").ensure("tiny")
 
 
 def test_where_one_hub_is_gated_the_other_is_asked(tmp_path: Path, hub: HubServer) -> None:

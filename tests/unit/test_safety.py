@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.engines.sources import safety
-from services.errors import UnsafeModel
+from services.errors import UnsafeModel, VerificationFailed
 
 
 def taken(*names: str, form: str = "safetensors", pick: str = "") -> list[str]:
@@ -19,6 +19,11 @@ def test_the_portals_own_manifest_is_never_taken_from_a_stranger() -> None:
 def test_shards_go_before_a_second_copy_of_the_weights() -> None:
     names = ("config.json", "model-00001-of-00001.safetensors", "model.safetensors", "consolidated.safetensors")
     assert taken(*names) == ["config.json", "model-00001-of-00001.safetensors"]
+
+
+def test_a_missing_shard_is_told() -> None:
+    with pytest.raises(VerificationFailed, match="1 of 3"):
+        taken("config.json", "model-00002-of-00003.safetensors")
 
 
 def test_a_lone_consolidated_file_is_taken() -> None:

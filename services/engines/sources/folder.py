@@ -16,7 +16,8 @@ from services.translation import N_
 def look_through(folder: Path, form: str = "", pick: str = "") -> list[Path]:
     """The files that would be taken of it. form: safetensors or gguf; "": whichever there is.
 
-    Raises BadInput when it is no folder, UnsafeModel for links, pickles only, code of its own, garbage.
+    Raises BadInput when it is no folder, UnsafeModel for links, pickles only, code of its own, garbage;
+    VerificationFailed when parts of the weights are missing.
     """
     if not folder.is_dir():
         raise BadInput(N_("There is no folder {path} on the server."), path=str(folder))

@@ -179,6 +179,13 @@ def missing(address: Address, status: int) -> FetchFailed:
 
 
 def _gated(status: int, address: Address) -> GatedModel:
+    if status == 401 and "authorization" in {name.lower() for name in address.headers}:
+        return GatedModel(
+            N_("The hub does not accept the token."),
+            hint=N_("It may have expired: make a new one that may read, and set it as {setting}."),
+            setting=address.token_setting,
+            status=status,
+        )
     if address.token_setting:
         hint = N_("Open {page}, sign in, accept the terms, make a token that may read, and set it as {setting}.")
     else:

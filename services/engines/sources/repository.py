@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from services.engines.entries import HubSource, Variant
 from services.engines.sources import http, hubs, safety
@@ -161,11 +161,11 @@ def _huggingface(hub: Hub, repo: str, revision: str, beat) -> Listing:
     for _page in range(PAGES_MAX):
         entries, _, links = http.get_json(address, beat)
         files += [_from_huggingface(entry) for entry in entries if entry["type"] == "file"]
-        following = links.get("next", {}).get("url", "")
-        if not following.startswith(f"{hub.endpoint}/"):
-            break
-        address = hub.address(following.removeprefix(hub.endpoint), repo)
-    return Listing(hub.kind, repo, str(commit), tuple(files), about)
+        following = urlsplit(links.get("next", {}).get("url", ""))
+        if not following.path:
+            return Listing(hub.kind, repo, str(commit), tuple(files), about)
+        address = hub.address(f"{following.path}?{following.query}", repo)  # a mirror may name the original
+    raise ValueError("the list does not end")
 
 
 def _from_huggingface(entry: dict) -> RemoteFile:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from services.errors import UnsafeModel
+from services.errors import UnsafeModel, VerificationFailed
 from services.translation import N_
 
 DESCRIPTIONS = (".json", ".txt", ".model", ".jinja")
@@ -50,11 +50,12 @@ def wanted(sizes: dict[str, int], form: str, pick: str, what: str) -> list[str]:
     """Of the files of a repository or folder (path → bytes) those that are taken, sorted.
 
     form: safetensors or gguf; pick: a glob, for gguf; what: its name, for messages. Only the top folder counts.
-    Raises UnsafeModel for path tricks, and when there are weights in no form that is safe.
+    Raises UnsafeModel for path tricks, and when there are weights in no form that is safe; VerificationFailed when some
+    of their parts are missing.
     """
     refuse_tricks(sizes)
     top = [path for path in sizes if "/" not in path and path != OURS]
-    chosen = _safetensors(top) if form == "safetensors" else _gguf(top, pick or "*.gguf")
+    chosen = _safetensors(top, what) if form == "safetensors" else _gguf(top, pick or "*.gguf")
     if not chosen:
         raise _nothing_safe(what, form, sizes)
     if form == "safetensors":
@@ -122,10 +123,20 @@ def check_weights(path: Path, what: str) -> None:
         raise _garbage(path, what)
 
 
-def _safetensors(top: Sequence[str]) -> list[str]:
+def _safetensors(top: Sequence[str], what: str) -> list[str]:
     """Without a second copy of the weights: Mistral ships consolidated.safetensors beside the shards."""
     weights = [path for path in top if path.endswith(".safetensors")]
     shards = [path for path in weights if SHARD.search(path)]
+    for stem, count in {(SHARD.sub("", path), int(SHARD.search(path)[1])) for path in shards}:
+        found = sum(SHARD.sub("", path) == stem for path in shards)
+        if found != count:
+            raise VerificationFailed(
+                N_("{what} lacks parts of its weights: {found} of {count} are there."),
+                hint=N_("It was not copied or published whole."),
+                what=what,
+                found=found,
+                count=count,
+            )
     plain = [path for path in weights if not path.startswith("consolidated")]
     return shards or plain or weights
 
