@@ -14,6 +14,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from services.engines.views import Mode, Step
 from services.errors import PortalError
 from tests.benchmarks import real_engines
 from tests.benchmarks.askers import Askers
-from tests.benchmarks.real_engines import SMALL, Machine, RealBench, await_quiet
+from tests.benchmarks.real_engines import SMALL, Machine, RealBench, await_quiet, real_bench
 from tests.benchmarks.rollout_watch import RolloutWatch
 from tests.benchmarks.tables import table
 from tests.engine_bench import MODEL, Bench
@@ -47,18 +48,8 @@ IMPOSSIBLE = [GoldenPrompt("What is a printer?", any_of=("no model says this",))
 TOO_MUCH_GIB = 1000.0
 BOUND_S = 5.0
 MODES = (Mode.BESIDE, Mode.IN_PLACE)
-COLUMNS = (
-    "case",
-    "mode",
-    "noticed_s",
-    "back_s",
-    "old_loads_s",
-    "back_without_loading_s",
-    "lost",
-    "state",
-    "error",
-    "ok",
-)
+TIMES = ("noticed_s", "back_s", "old_loads_s", "back_without_loading_s")
+COLUMNS = ("case", "mode", *TIMES, "lost", "state", "error", "ok")
 
 
 class VanishingModels(FakeModels):
@@ -141,32 +132,29 @@ def fake(broken: Broken, mode: Mode, home: Path) -> dict:
     options = tuple(option.format(gpu_log=home / "gpu.log") for option in broken.options)
     bench.launcher.options = ("--token-seconds", "0.05")
     bench.launcher.by_model = {MODEL: ("--load-seconds", str(OLD_LOADS_S)), FAKE_OTHER: options}
-    portal = bench.portal()
-    portal.start("chat", MODEL)
-    portal.wait_rollout(START_TIMEOUT_S)
-    if mode is Mode.IN_PLACE:
-        bench.memory.only_one_fits()
-    row = measure(bench, portal, broken, mode, old_id=MODEL)
-    bench.close()
-    return row
+    with closing(bench):
+        portal = bench.portal()
+        portal.start("chat", MODEL)
+        portal.wait_rollout(START_TIMEOUT_S)
+        if mode is Mode.IN_PLACE:
+            bench.memory.only_one_fits()
+        return measure(bench, portal, broken, mode)
 
 
 def real(home: Path, only: set[str]) -> Iterator[dict]:
     """One portal for all: its old model must be there after each of them anyway."""
-    bench = RealBench(home)
-    bench.learn_options()
-    await_quiet()
-    portal, plenty, golden = bench.ready_portal(), bench.memory.available_mib, bench.golden
-    for broken in [case for case in REAL_CASES if not only or case.name in only]:
-        for mode in MODES:
-            bench.memory.available_mib, bench.golden = plenty, golden
-            if mode is Mode.IN_PLACE:
-                bench.memory.only_one_fits()
-            yield measure(bench, portal, broken, mode, old_id=SMALL)
-    bench.close()
+    with real_bench(home) as bench:
+        await_quiet()
+        portal, plenty, golden = bench.ready_portal(), bench.memory.available_mib, bench.golden
+        for broken in [case for case in REAL_CASES if not only or case.name in only]:
+            for mode in MODES:
+                bench.memory.available_mib, bench.golden = plenty, golden
+                if mode is Mode.IN_PLACE:
+                    bench.memory.only_one_fits()
+                yield measure(bench, portal, broken, mode)
 
 
-def measure(bench: Bench | RealBench, portal: Deployments, broken: Broken, mode: Mode, *, old_id: str) -> dict:
+def measure(bench: Bench | RealBench, portal: Deployments, broken: Broken, mode: Mode) -> dict:
     broken.prepare(bench)
     row = {"case": broken.name, "mode": str(mode)}
     old = portal.status("chat")
@@ -196,7 +184,7 @@ def _refused(portal: Deployments, broken: Broken) -> dict:
     try:
         portal.switch("chat", broken.model_id, broken.settings)
     except PortalError as error:
-        times = dict.fromkeys(("noticed_s", "back_s", "old_loads_s", "back_without_loading_s"), 0.0)
+        times = dict.fromkeys(TIMES, 0.0)
         return times | {"error": type(error).__name__, "shown": str(error)}
     raise AssertionError(f"{broken.name}: the switch was not refused")
 

@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import secrets
-import signal
 import statistics
 import subprocess
 import tempfile
@@ -25,7 +24,7 @@ import httpx
 
 from services.engines.launchers.base import LaunchRequest
 from services.engines.process import EngineProcess, Identity, remove_shared_memory
-from tests.benchmarks.real_engines import SETTINGS, SMALL, Machine, RealBench, await_quiet
+from tests.benchmarks.real_engines import SETTINGS, SMALL, Machine, RealBench, await_quiet, real_bench
 from tests.portal_process import free_port
 
 POLL_S = 0.1
@@ -70,17 +69,15 @@ def by_the_portal(bench: RealBench) -> float:
 
 def measure(folder: Path, pairs: int) -> dict:
     """Each pair the other way round, so that neither profits from being second."""
-    bench = RealBench(folder / "home")
-    bench.learn_options()
     hand, portal, machine = [], [], []
-    for number in range(pairs):
-        for portal_now in (number % 2 == 0, number % 2 == 1):
-            await_quiet()
-            time.sleep(REST_S)
-            (portal if portal_now else hand).append(by_the_portal(bench) if portal_now else by_hand(bench, folder))
-            machine.append(asdict(Machine.now()))
-            print(json.dumps({"portal": portal_now, "seconds": (portal if portal_now else hand)[-1]}), flush=True)
-    bench.close()
+    with real_bench(folder / "home") as bench:
+        for number in range(pairs):
+            for portal_now in (number % 2 == 0, number % 2 == 1):
+                await_quiet()
+                time.sleep(REST_S)
+                (portal if portal_now else hand).append(by_the_portal(bench) if portal_now else by_hand(bench, folder))
+                machine.append(asdict(Machine.now()))
+                print(json.dumps({"portal": portal_now, "seconds": (portal if portal_now else hand)[-1]}), flush=True)
     added_s = statistics.median(portal) - statistics.median(hand)
     return {
         "by_hand_s": [round(seconds, 1) for seconds in hand],
@@ -120,6 +117,5 @@ def _end(child: subprocess.Popen) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", type=int, default=2)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that an engine does not outlive a stopped benchmark
     with tempfile.TemporaryDirectory() as folder:
         print(json.dumps(measure(Path(folder), parser.parse_args().pairs)))

@@ -25,7 +25,7 @@ import psutil
 from services.engines.deployments import Deployments
 from services.engines.process import EngineProcess, Identity
 from services.engines.run_record import RunRecords
-from tests.benchmarks.real_engines import SMALL, Machine, RealBench, answer, await_quiet, memory_mib
+from tests.benchmarks.real_engines import SMALL, Machine, RealBench, answer, await_quiet, memory_mib, real_bench
 from tests.benchmarks.tables import table
 
 START_TIMEOUT_S = 600
@@ -85,14 +85,14 @@ class Portal:
 
 def be_a_portal(home: Path) -> None:
     """Until it is killed."""
-    bench = RealBench(home)
-    portal = bench.portal()
-    portal.adopt()
-    portal.resume(SMALL)
-    assert portal.wait_ready("chat", START_TIMEOUT_S).ready, portal.status("chat").reason
-    answer(portal, bench.settings)
-    print("ready", flush=True)
-    signal.pause()
+    with real_bench(home) as bench:
+        portal = bench.portal()
+        portal.adopt()
+        portal.resume(SMALL)
+        assert portal.wait_ready("chat", START_TIMEOUT_S).ready, portal.status("chat").reason
+        answer(portal, bench.settings)
+        print("ready", flush=True)
+        signal.pause()
 
 
 def kill(bench: RealBench, portal: Deployments, title: str, number: signal.Signals) -> dict:
@@ -163,9 +163,7 @@ def stop(bench: RealBench, portal: Deployments, before: Machine) -> dict:
     }
 
 
-def measure(home: Path, only: set[str], show: Callable[[dict], None]) -> None:
-    bench = RealBench(home, engine_stable_s=STABLE_S)
-    bench.learn_options()
+def measure(bench: RealBench, only: set[str], show: Callable[[dict], None]) -> None:
     await_quiet()
     before = Machine.now()
     _begin_with_small(bench)
@@ -182,7 +180,6 @@ def measure(home: Path, only: set[str], show: Callable[[dict], None]) -> None:
         portal, row = kill_portal_and_engine(bench, portal)
         show(row)
     show(stop(bench, portal, before))
-    bench.close()
 
 
 def _begin_with_small(bench: RealBench) -> None:
@@ -249,6 +246,6 @@ if __name__ == "__main__":
             rows.append(row)
             print(json.dumps(row), flush=True)
 
-        with tempfile.TemporaryDirectory() as folder:
-            measure(Path(folder), set(options.only), show)
+        with tempfile.TemporaryDirectory() as folder, real_bench(Path(folder), engine_stable_s=STABLE_S) as bench:
+            measure(bench, set(options.only), show)
         print(table(rows, COLUMNS))

@@ -6,7 +6,10 @@ One portal of the machine at a time: an engine start takes more than a minute on
 from __future__ import annotations
 
 import shutil
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +78,7 @@ class RealBench:
         folder = self.settings.engines_dir.resolve() / "cache" / "options"
         learnt = Settings().engines_dir / "cache" / "options"
         if learnt.is_dir():
-            shutil.copytree(learnt, folder)
+            shutil.copytree(learnt, folder, dirs_exist_ok=True)
         request = LaunchRequest(model_id, self.models.path(model_id), 0, "", folder.parent, SETTINGS)
         self.launcher(model_id).plan(request)
         deadline = time.monotonic() + OPTIONS_TIMEOUT_S
@@ -102,6 +105,18 @@ class RealBench:
         for prepared in (Settings().home.resolve() / "models").iterdir():
             if prepared.is_dir() and not (folder / prepared.name).exists():
                 (folder / prepared.name).symlink_to(prepared)
+
+
+@contextmanager
+def real_bench(home: Path, **settings: object) -> Iterator[RealBench]:
+    """One whose engines end with it, however it ends; it has looked at the engine's --help."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    bench = RealBench(home, **settings)
+    try:
+        bench.learn_options()
+        yield bench
+    finally:
+        bench.close()
 
 
 @dataclass(frozen=True)

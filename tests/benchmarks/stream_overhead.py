@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from services.chat_model import ChatModel, ChatRequest
 from services.engines.deployments import Deployments
 from services.engines.states import Endpoint
 from services.settings import Settings
-from tests.benchmarks.real_engines import Machine, RealBench, answer, await_quiet
+from tests.benchmarks.real_engines import Machine, answer, await_quiet, real_bench
 from tests.engine_bench import Bench
 
 TOKENS = 128
@@ -123,21 +124,19 @@ def report(engine: str, portal: Deployments, settings: Settings, *, rounds: int,
 
 def fake(home: Path, rounds: int, askers: list[int]) -> Iterator[dict]:
     bench = Bench(home, engine_probe_timeout_s=20, engine_health_interval_s=10)
-    portal = bench.ready_portal("--token-seconds", str(1 / FAKE_TOKENS_PER_S), "--reply", FAKE_REPLY)
-    for count in askers:
-        yield report("fake", portal, bench.settings, rounds=rounds, askers=count)
-    bench.close()
+    with closing(bench):
+        portal = bench.ready_portal("--token-seconds", str(1 / FAKE_TOKENS_PER_S), "--reply", FAKE_REPLY)
+        for count in askers:
+            yield report("fake", portal, bench.settings, rounds=rounds, askers=count)
 
 
 def real(home: Path, rounds: int, askers: list[int]) -> Iterator[dict]:
-    bench = RealBench(home)
-    bench.learn_options()
-    await_quiet()
-    portal = bench.ready_portal()
-    answer(portal, bench.settings)
-    for count in askers:
-        yield report("vllm", portal, bench.settings, rounds=rounds, askers=count)
-    bench.close()
+    with real_bench(home) as bench:
+        await_quiet()
+        portal = bench.ready_portal()
+        answer(portal, bench.settings)
+        for count in askers:
+            yield report("vllm", portal, bench.settings, rounds=rounds, askers=count)
 
 
 def _arrivals(way: Way) -> Iterator[float]:

@@ -13,6 +13,7 @@ import argparse
 import json
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from services.engines.options import DeploymentSettings
 from services.engines.views import Mode, Step
 from tests.benchmarks import real_engines
 from tests.benchmarks.askers import Askers
-from tests.benchmarks.real_engines import Machine, RealBench, await_quiet
+from tests.benchmarks.real_engines import Machine, RealBench, await_quiet, real_bench
 from tests.benchmarks.rollout_watch import RolloutWatch
 from tests.engine_bench import MODEL, Bench
 
@@ -44,22 +45,18 @@ def fake(home: Path, mode: Mode) -> dict:
         MODEL: ("--load-seconds", OLD_LOADS_S),
         FAKE_OTHER: ("--load-seconds", CANDIDATE_LOADS_S),
     }
-    portal = bench.portal()
-    portal.start("chat", MODEL)
-    portal.wait_rollout(60)
-    row = measure(bench, portal, FAKE_OTHER, DeploymentSettings(), mode)
-    bench.close()
-    return {"engine": "fake"} | row
+    with closing(bench):
+        portal = bench.portal()
+        portal.start("chat", MODEL)
+        portal.wait_rollout(60)
+        return {"engine": "fake"} | measure(bench, portal, FAKE_OTHER, DeploymentSettings(), mode)
 
 
 def real(home: Path, mode: Mode) -> dict:
-    bench = RealBench(home)
-    bench.learn_options()
-    await_quiet()
-    portal = bench.ready_portal()
-    row = measure(bench, portal, real_engines.OTHER, real_engines.SETTINGS, mode)
-    bench.close()
-    return {"engine": "vllm"} | row
+    with real_bench(home) as bench:
+        await_quiet()
+        portal = bench.ready_portal()
+        return {"engine": "vllm"} | measure(bench, portal, real_engines.OTHER, real_engines.SETTINGS, mode)
 
 
 def measure(
