@@ -53,7 +53,7 @@ def main() -> int:
         except subprocess.CalledProcessError as error:
             print(f"\nFailed (exit {error.returncode}): {' '.join(map(str, error.cmd[:6]))} …", file=sys.stderr)
             return 1
-    STAMP.write_text(key)
+        STAMP.write_text(key)
     print(f"{PROGRAM} is ready: the engine llama.cpp serves the GGUF variants of the catalogue.")
     return 0
 
