@@ -25,6 +25,13 @@ LFS = (".safetensors", ".gguf", ".bin", "tokenizer.json")
 BLOCK = 64 * 1024
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that goes away is part of many tests."""
+
+
 class HubServer:
     def __init__(self, files: dict[str, bytes] | bytes, repo: str = "owner/model") -> None:
         self.files = files if isinstance(files, dict) else {"model.gguf": files}
@@ -57,8 +64,7 @@ class HubServer:
             def log_message(self, *_: object) -> None:
                 """Quiet."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
