@@ -106,8 +106,9 @@ def measure(model_id: str, models_dir: Path, settings: DeploymentSettings) -> di
     began = time.monotonic()
     with Served(launcher, model_id, (models_dir / model_id).resolve(), settings) as engine:
         row = {"start_s": round(time.monotonic() - began, 1), "healthy": engine.resident()}
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            list(pool.map(lambda n: engine.ask(f"{n}: what is a printer?", 32), range(PARALLEL)))
+        parallel = 1 if settings.engine == "transformers" else PARALLEL  # it answers one after another
+        with ThreadPoolExecutor(parallel) as pool:
+            list(pool.map(lambda n: engine.ask(f"{n}: what is a printer?", 32), range(parallel)))
         row["asked"] = engine.resident()
         tokens = settings.context_tokens * 3 // 4
         if settings.engine == "vllm":
