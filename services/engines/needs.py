@@ -23,6 +23,7 @@ GPU_STEP_TOKENS = (
     (0, 2048),
 )  # by MiB of the GPU; EngineArgs.get_batch_defaults
 CPU_BLOCK, GPU_BLOCK = 128, 16  # tokens in a block of vLLM's KV cache
+TOKENIZER_PER_TOKEN = 850  # bytes of a tokenizer in Rust and its tables in Python, for each token of the vocabulary
 SAMPLER_BYTES = 16  # for each logit: float32, its sorted copy, and the order (int64)
 
 
@@ -132,7 +133,6 @@ class _Vllm(_Engine):
     API_SERVER, ENGINE_CORE, WORKER = 460 * MIB, 500 * MIB, 600 * MIB
     LIBRARIES, RESOURCE_TRACKER = 264 * MIB, 6 * MIB
     TOKENIZERS = 5  # four in the API server, which tokenizes in threads, and one in the engine core
-    TOKENIZER_PER_TOKEN = 850
     # On a GPU: context and kernels of CUDA with torch; NCCL's buffers; graphs by layers and captured batch sizes.
     CUDA_CONTEXT = 600 * MIB
     NCCL = 400 * MIB
@@ -163,7 +163,7 @@ class _Vllm(_Engine):
 
     def overhead(self) -> float:
         if not self.cuda:
-            tokenizers = self.TOKENIZERS * self.TOKENIZER_PER_TOKEN * self.shape.vocab_size
+            tokenizers = self.TOKENIZERS * TOKENIZER_PER_TOKEN * self.shape.vocab_size
             processes = self.API_SERVER + self.ENGINE_CORE + self.WORKER + self.RESOURCE_TRACKER
             return processes + self.LIBRARIES + tokenizers
         nccl = self.NCCL if self.shared_by > 1 else 0
@@ -185,7 +185,7 @@ class _Vllm(_Engine):
 class _Transformers(_Engine):
     """One process that answers one request after another, reading a prompt in one go."""
 
-    IMPORTS = 700 * MIB
+    IMPORTS = 640 * MIB  # torch, transformers and a web server; 235 of it are libraries on disk
     CUDA_CONTEXT = 600 * MIB
 
     def kv_cache(self) -> float:
@@ -197,7 +197,7 @@ class _Transformers(_Engine):
         return self._step(self.settings.context_tokens) + self.shape.vocab_size * SAMPLER_BYTES
 
     def overhead(self) -> float:
-        return self.CUDA_CONTEXT if self.cuda else self.IMPORTS
+        return self.CUDA_CONTEXT if self.cuda else self.IMPORTS + TOKENIZER_PER_TOKEN * self.shape.vocab_size
 
     def _kv_bytes(self, tokens: int) -> float:
         """Whole layers are spread over GPUs, not heads."""
