@@ -16,6 +16,7 @@ from services.permissions import Actor
 from services.settings import Settings
 from tests.fakes import ANNA
 from tests.ui.fakes import fake_services
+from tests.ui.model_fakes import FakeModelOperations, busy
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("Home.py", *sorted(f"pages/{path.name}" for path in ROOT.glob("pages/[a-z]*.py")))
@@ -34,6 +35,13 @@ def services(fresh: Callable[..., Settings]) -> Iterator[SimpleNamespace]:
     context.use(None)
     built.audit.close()
     built.database.close()
+
+
+@pytest.fixture
+def models(services: SimpleNamespace) -> FakeModelOperations:
+    """In full use: two roles on one engine, a history."""
+    services.model_operations = busy()
+    return services.model_operations
 
 
 @pytest.fixture
