@@ -207,7 +207,7 @@ class _Transformers(_Engine):
 class _LlamaCpp(_Engine):
     """One process of C++; weights are mapped from the file as they are stored."""
 
-    PROCESS = 60 * MIB
+    PROCESS = 45 * MIB  # of it 10 are libraries on disk
     CUDA_CONTEXT = 300 * MIB
 
     def bytes_per_number(self) -> float:
@@ -223,8 +223,9 @@ class _LlamaCpp(_Engine):
         return self._kv_bytes(self.settings.context_tokens * self.settings.max_num_seqs)
 
     def activations(self) -> float:
-        """Its graph is reserved for the logits of every token of a step, in float32, like all it computes."""
-        return CPU_STEP_TOKENS * self.shape.vocab_size * 4 + 2 * self._step(CPU_STEP_TOKENS)
+        """In float32. Reserved for the logits of every token of a step; touched for those that are asked for."""
+        logits = (CPU_STEP_TOKENS if self.cuda else self.settings.max_num_seqs) * self.shape.vocab_size
+        return logits * 4 + 2 * self._step(CPU_STEP_TOKENS)
 
     def overhead(self) -> float:
         return self.PROCESS + (self.CUDA_CONTEXT if self.cuda else 0)
