@@ -16,7 +16,10 @@ from services.errors import (
 from services.translation import N_
 
 _BUSY = N_("It may be busy with other questions; ask again, or ask for less.")
-_TOO_LONG = re.compile(r"maximum context length|maximum model length|max_model_len")
+_TOO_LONG = re.compile(
+    r"maximum context length|maximum model length|max_model_len"
+    r"|exceeds the available context size"  # llama-server
+)
 _LIMIT = re.compile(r"maximum context length is (\d+) tokens")  # its count of ours is cut off at one more than that
 
 

@@ -98,12 +98,15 @@ class ChatModel:
     def count_tokens(self, text: str, lease: Lease) -> int:
         """Tokens of the text for the lease's model, without special tokens; of a model elsewhere a careful guess.
 
+        A GGUF file's tokenizer is known to its engine only, which is asked.
         Raises ModelFilesError when the model has no tokenizer.json.
         """
-        path = lease.endpoint.model_path
-        if path == ELSEWHERE:
+        endpoint = lease.endpoint
+        if endpoint.model_path == ELSEWHERE:
             return _guessed_tokens(text)
-        return len(_tokenizer(path).encode(text, add_special_tokens=False).ids)
+        if endpoint.model_path.suffix == ".gguf":
+            return self._tokens_by_engine(text, endpoint)
+        return len(_tokenizer(endpoint.model_path).encode(text, add_special_tokens=False).ids)
 
     def warm_up(self, role: str = "chat") -> None:
         """Do early what the first request would wait for: the import and, with an engine, client and tokenizer."""
@@ -111,10 +114,21 @@ class ChatModel:
 
         with suppress(PortalError):
             endpoint = self._deployments.endpoint(role)
-            if endpoint.model_path != ELSEWHERE:
+            if endpoint.model_path.is_dir() and endpoint.model_path != ELSEWHERE:
                 _tokenizer(endpoint.model_path)
             with suppress(openai.OpenAIError):
                 self._client(endpoint).with_options(timeout=WARM_UP_TIMEOUT_S).models.list()
+
+    def _tokens_by_engine(self, text: str, endpoint: Endpoint) -> int:
+        """llama-server's own route beside /v1; a guess when it does not answer."""
+        from openai import OpenAIError
+
+        address = endpoint.base_url.removesuffix("/v1") + "/tokenize"
+        try:
+            answer = self._client(endpoint).post(address, body={"content": text}, cast_to=dict)
+        except OpenAIError:
+            return _guessed_tokens(text)
+        return len(answer["tokens"])
 
     def _failure(self, failure: EngineError, lease: Lease) -> EngineError:
         """What went wrong, after the supervisor was told, where that is for it to look at."""

@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     engine_max_restarts: int = Field(3, description="Restarts after crashes before the engine counts as failed.")
     engine_restart_backoff_s: float = Field(2, description="Wait before the first restart; doubles each time.")
     engine_stable_s: float = Field(300, description="Seconds of good service after which old crashes are forgotten.")
-    engine_probe_timeout_s: float = Field(20, description="Seconds an engine may take for a one-token answer.")
+    engine_probe_timeout_s: float = Field(8, description="Seconds an engine may take for a one-token answer.")
     engine_health_interval_s: float = Field(10, description="Seconds between looks at a ready engine's health.")
     engine_log_mib: int = Field(10, description="Size at which an engine's log is rotated, MiB; one old file is kept.")
     first_token_timeout_s: float = Field(180, description="Seconds to wait for the first token of an answer.")

@@ -105,8 +105,11 @@ class Handler(BaseHTTPRequestHandler):
             self.engine.mode = self.path.removeprefix("/fake/")
             self._json(200, {})
         elif self.path == "/tokenize":
-            text = json.loads(body)["prompt"]
-            self._json(200, {"count": len(text.split()), "max_model_len": self.engine.options.context_tokens})
+            asked = json.loads(body)
+            tokens = (asked.get("prompt") or asked["content"]).split()
+            self._json(
+                200, {"count": len(tokens), "tokens": tokens, "max_model_len": self.engine.options.context_tokens}
+            )
         elif self.path == "/v1/chat/completions" and self._allowed():
             self._complete(json.loads(body))
         else:

@@ -191,7 +191,8 @@ class Engine:
 
     def lost_its_port(self) -> bool:
         """Whether another program took the port between our choosing it and the engine's binding it."""
-        return any("address already in use" in line.lower() for line in self.decisive_lines())
+        signs = ("address already in use", "couldn't bind")
+        return any(sign in line.lower() for line in self.decisive_lines() for sign in signs)
 
     def _exit_in_words(self) -> str:
         code = self.process.exit_code

@@ -23,8 +23,18 @@ MemoryOf = Callable[[list[int], str], float | None]  # MiB taken by these proces
 class Observer:
     """Used by the supervisor's thread; samples() by anybody."""
 
-    def __init__(self, rows: DeploymentRows, memory_of: MemoryOf, idle_s: Callable[[float], float | None]) -> None:
-        """idle_s: seconds without a request, counted from a monotonic time at the earliest; None while one runs."""
+    def __init__(
+        self,
+        rows: DeploymentRows,
+        memory_of: MemoryOf,
+        idle_s: Callable[[float], float | None],
+        running: Callable[[], int],
+    ) -> None:
+        """idle_s: seconds without a request, counted from a monotonic time at the earliest; None while one runs.
+
+        running: requests of the portal that the engine is answering.
+        """
+        self.running = running
         self.engine_version = ""
         self.device = "cpu"
         self.ready_at = 0.0  # monotonic

@@ -129,7 +129,12 @@ class Posts:
     def _new(self, spec: Spec) -> Post:
         desk = Desk(spec)
         home = EngineHome(self._settings.engines_dir, spec.id, self._settings.engine_log_mib)
-        observer = Observer(self._equipment.rows, self._memory_of, lambda since: self._gate.idle_s(spec.id, since))
+        observer = Observer(
+            self._equipment.rows,
+            self._memory_of,
+            idle_s=lambda since: self._gate.idle_s(spec.id, since),
+            running=lambda: self._gate.running(spec.id),
+        )
         return Post(spec, desk, home, Supervisor(desk, home, self._equipment, observer), observer)
 
     def _go_on(self, spec: Spec, record: RunRecord) -> None:

@@ -337,7 +337,9 @@ class Supervisor:
     def _drain(self, engine: Engine, limit_s: float) -> None:
         self._desk.enter(EngineState.DRAINING, endpoint=None)
         deadline = time.monotonic() + limit_s
-        while time.monotonic() < deadline and engine.process.alive() and engine.probe.running_requests():
+        while time.monotonic() < deadline and engine.process.alive():
+            if not (self._observer.running() or engine.probe.running_requests()):
+                return
             time.sleep(POLL_S)
 
     def _stop_timeout_s(self, engine: Engine) -> float:

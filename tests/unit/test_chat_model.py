@@ -272,6 +272,16 @@ def test_tokens_are_counted_with_the_models_own_tokenizer(start: Start, tmp_path
     assert chat_model.count_tokens("leave is leave", chat_model.enter()) == 3
 
 
+def test_tokens_for_a_gguf_file_are_counted_by_its_engine(start: Start) -> None:
+    engine = start()
+    chat_model = model(replace(engine, model_path=Path("model.gguf")))
+    lease = chat_model.enter()
+    assert chat_model.count_tokens("leave is leave", lease) == 3
+    engine.process.kill()
+    engine.process.wait()
+    assert chat_model.count_tokens("leave is leave", lease) >= 3
+
+
 def test_tokens_of_a_model_elsewhere_are_guessed_rather_high(start: Start) -> None:
     chat_model = model(replace(start(), model_path=Path()))
     lease = chat_model.enter()
