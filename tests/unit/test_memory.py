@@ -175,9 +175,17 @@ def test_an_old_gpu_is_not_offered_fp8() -> None:
     assert all(each.quantization != "fp8" for each in offered(estimate))
 
 
-def test_on_a_cpu_too_small_for_16_bits_transformers_with_4_bits_is_offered() -> None:
-    estimate = answer(question(LLAMA, host_gib=14), settings())
-    assert offered(estimate) == [settings(engine="transformers", quantization="bnb-4bit")]
+def test_transformers_with_4_bits_is_offered_where_that_saves_memory() -> None:
+    four_bits = settings(engine="transformers", quantization="bnb-4bit")
+    assert four_bits in offered(answer(question(LLAMA, Device(total_mib=12_288)), settings()))
+    assert four_bits not in offered(answer(question(LLAMA, host_gib=14), settings()))
+
+
+def test_bitsandbytes_on_a_cpu_leaves_the_loaded_weights_behind() -> None:
+    four_bits = settings(engine="transformers", quantization="bnb-4bit", dtype="bfloat16")
+    linear = QWEN.parameters - QWEN.embedding_parameters
+    expected = QWEN.weight_bytes + linear * (2 + 0.5 + 1 / 64)
+    assert needs(QWEN, four_bits, CPU)["weights"] == pytest.approx(expected / 2**20)
 
 
 def test_where_neither_helps_alone_one_request_with_a_shorter_context_is_offered() -> None:
