@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from services.engines.views import DeploymentView
 
 DEPLOYMENT = "deployment"
-GOOD = ("serving", "retired", "stopped")
+GOOD = ("retired", "stopped")
 
 
 def draw(user: Actor) -> None:

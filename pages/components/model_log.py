@@ -51,7 +51,8 @@ def _lines(deployment_id: int, query: str, user: Actor) -> None:
         limit = ALL_LINES if query else SHOWN_LINES
         lines = services().model_operations.log(deployment_id, user, query=query, limit=limit)[-SHOWN_LINES:]
         if lines:
-            st.code("\n".join(lines), language=None, height=HEIGHT)
+            with st.container(height=HEIGHT, border=False, autoscroll=True, key="engine-log"):
+                st.code("\n".join(lines), language=None, wrap_lines=True)
             st.caption(_("The newest {n} lines, the last one below", n=count(len(lines))))
         else:
             nothing = _("No line has these words.") if query else _("The log is empty.")

@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.components import dialogs, engine_badge, errors, model_log, model_serving, model_switch, model_words
 from pages.components.context import _, services
-from pages.components.formats import count, duration, gib, span
+from pages.components.formats import count, gib, span
 from pages.components.text import escape
 from services.engines.states import EngineState
 from services.permissions import Actor
@@ -102,7 +102,7 @@ def _figures(view: RoleView, samples: list[Sample]) -> None:
     with left:
         _chart(_("Tokens per second"), rates, "{:.1f}".format)
     with right:
-        _chart(_("Time to first token"), waits, duration)
+        _chart(_("Time to first token"), waits, _brief)
     memory = view.sample.memory_mib if view.sample else None
     facts = {
         _("Requests"): _("{n} running, {waiting} waiting", n=count(view.running), waiting=count(_waiting(view))),
@@ -114,6 +114,11 @@ def _figures(view: RoleView, samples: list[Sample]) -> None:
             with st.container(horizontal=True, gap="small", wrap=False):
                 st.caption(label, width="stretch")
                 st.markdown(f":small[{value}]", width="content")
+
+
+def _brief(duration_ms: float) -> str:
+    """Without words, which would stand higher than the figure beside it."""
+    return f"{duration_ms:.0f} ms" if duration_ms < 1000 else f"{duration_ms / 1000:.1f} s"
 
 
 def _waiting(view: RoleView) -> int:

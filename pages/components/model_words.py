@@ -132,10 +132,13 @@ def model(row: ModelRow) -> str:
 
 
 def parameters(number: int) -> str:
-    """Such as "7.6 B parameters"; "" when nobody knows."""
+    """Such as "7.6 B parameters", in Chinese counted in hundreds of millions; "" when nobody knows."""
     if not number:
         return ""
-    short = f"{number / 1e9:.1f} B" if number >= 1e9 else f"{number / 1e6:.0f} M"
+    if language() == "zh":
+        short = f"{number / 1e8:.1f} 亿"
+    else:
+        short = f"{number / 1e9:.1f} B" if number >= 1e9 else f"{number / 1e6:.0f} M"
     return _("{n} parameters", n=short)
 
 

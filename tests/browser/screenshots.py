@@ -1,6 +1,6 @@
 """The README's pictures, taken of a running portal: `python -m tests.browser.screenshots http://127.0.0.1:8501 NAME`.
 
-NAME has the roles user and auditor; the password is the third argument or stands in SCREENSHOTS_PASSWORD.
+NAME has the roles user, admin and auditor; the password is the third argument or stands in SCREENSHOTS_PASSWORD.
 Asks one question in each language; the chat model should be ready. Pictures go to docs/screenshots/.
 """
 
@@ -39,6 +39,12 @@ def main(url: str, name: str, password: str) -> None:
         _take(visit.asked("en-US", DESK, scheme="dark"), "ask-dark-en")
         _take(visit.open(page.url.removeprefix(url), "zh-CN", TELEPHONE), "ask-phone-zh")
         _take(visit.open("audit", "en-US", DESK), "audit-en")
+        _take(visit.open("model_manager", "en-US", DESK), "models-en")
+        page = visit.open("model_manager", "zh-CN", DESK)
+        page.locator(".st-key-switch-chat button").first.click()
+        page.get_by_test_id("stDialog").get_by_role("combobox").first.wait_for()
+        page.wait_for_timeout(1500)
+        _take(page, "models-switch-zh")
         browser.close()
 
 
