@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from services.engines.options import DeploymentSettings
-from services.errors import BadInput
+from services.errors import BadInput, ModelFilesError
 from services.permissions import CONSOLE
 from services.translation import N_
 
@@ -95,8 +96,14 @@ class EngineOperations:
     def models_estimate(self, model_id: str, **settings: object) -> dict:
         """Does it fit? With the model's default settings, and those given."""
         chosen = self._deployment_settings(model_id, settings)
-        plan = self._services.model_operations.plan(self._a_role_of(model_id), model_id, chosen, CONSOLE)
-        return {"id": model_id, "settings": chosen.model_dump(mode="json"), **_estimate(plan.estimate)}
+        models = self._services.model_operations
+        with suppress(ModelFilesError):  # without the hub, by the catalogue's numbers
+            models.consult_hub(model_id, CONSOLE)
+        plan = models.plan(self._a_role_of(model_id), model_id, chosen, CONSOLE)
+        variants = [asdict(one) for one in plan.alternatives]
+        return {"id": model_id, "settings": chosen.model_dump(mode="json"), **_estimate(plan.estimate)} | (
+            {"variants_that_fit": variants} if variants else {}
+        )
 
     def models_verify(self, model_id: str) -> dict:
         self._services.model_operations.verify(model_id, CONSOLE)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from services.engines.models import ModelStore
     from services.settings import Settings
 
+FEW_LINES = 2000  # so many are read off the end; for more, or to search, a log is read whole
 OUTCOMES = {Step.DONE: EventOutcome.SUCCEEDED, Step.CANCELLED: EventOutcome.CANCELLED, Step.FAILED: EventOutcome.FAILED}
 
 
@@ -103,6 +104,12 @@ class ModelOperations:
         check(actor, Permission.RUN_MODELS)
         return self._deployments.plan(role, model_id, settings)
 
+    def consult_hub(self, model_id: str, actor: Actor) -> None:
+        """Read what the estimate needs from the hub, some seconds, when the model is not here. Raises FetchFailed, …"""
+        check(actor, Permission.RUN_MODELS)
+        if not self._models.ready(model_id):
+            self._memory.estimator.consult_hub(model_id)
+
     def rollout(self, actor: Actor) -> RolloutView | None:
         """The one that is going on, or the last that ended since the portal started."""
         check(actor, Permission.RUN_MODELS)
@@ -113,11 +120,11 @@ class ModelOperations:
         check(actor, Permission.RUN_MODELS)
         return self._deployments.rows.history(limit)
 
-    def log(self, deployment_id: int, actor: Actor, *, query: str = "", limit: int = 2000) -> list[str]:
+    def log(self, deployment_id: int, actor: Actor, *, query: str = "", limit: int = FEW_LINES) -> list[str]:
         """The last lines, oldest first; with a query those that contain it, whatever the case. Raises NotFound."""
         check(actor, Permission.RUN_MODELS)
-        lines = self._deployments.deployment_log(deployment_id, limit)
-        return [line for line in lines if query.casefold() in line.casefold()]
+        log = self._deployments.deployment_log(deployment_id)
+        return log.tail(limit) if not query and limit <= FEW_LINES else log.search(query, limit)
 
     def samples(self, role: str, actor: Actor) -> list[Sample]:
         """Of the last quarter of an hour, oldest first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import select
@@ -32,10 +32,12 @@ class FakeMemory:
     needed_mib: float = 1000
     available_mib: float = 100_000
     engine_mib: float = 1000
+    by_model: dict[str, float] = field(default_factory=dict)  # what models need that need something else
 
     def __call__(self, model_id: str, settings: DeploymentSettings, freed_mib: float) -> Estimate:
         available_mib = self.available_mib + (self.engine_mib if freed_mib else 0)
-        return Estimate("cpu", {"weights": self.needed_mib}, self.needed_mib, 1.0, self.needed_mib, available_mib)
+        needed_mib = self.by_model.get(model_id, self.needed_mib)
+        return Estimate("cpu", {"weights": needed_mib}, needed_mib, 1.0, needed_mib, available_mib)
 
     def only_one_fits(self) -> None:
         self.available_mib = self.needed_mib / 2

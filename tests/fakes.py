@@ -195,6 +195,9 @@ class FakeModels:
     def ready(self, model_id: str) -> bool:
         return self.entry(model_id).id in self._ready
 
+    def variants_of(self, model_id: str) -> list[str]:
+        return [model_id, f"{model_id}:small"] if f"{model_id}:small" in self._known else [model_id]
+
     def variant(self, model_id: str) -> FakeVariant:
         return FakeVariant()
 

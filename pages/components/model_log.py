@@ -48,8 +48,7 @@ def _show(user: Actor, deployment_id: int) -> None:
 
 def _lines(deployment_id: int, query: str, user: Actor) -> None:
     with errors.shown():
-        limit = ALL_LINES if query else SHOWN_LINES
-        lines = services().model_operations.log(deployment_id, user, query=query, limit=limit)[-SHOWN_LINES:]
+        lines = services().model_operations.log(deployment_id, user, query=query, limit=SHOWN_LINES)
         if lines:
             with st.container(height=HEIGHT, border=False, autoscroll=True, key="engine-log"):
                 st.code("\n".join(lines), language=None, wrap_lines=True)

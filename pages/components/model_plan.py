@@ -30,6 +30,8 @@ def draw(plan: RolloutPlan, apply: Callable[[Suggestion], None] | None = None) -
         st.error(errors.in_words(plan.refusal), icon=":material/block:")
     if plan.estimate and apply:
         _suggestions(plan.estimate.suggestions, apply)
+    if plan.alternatives:
+        st.caption(_("Variants of this model that fit: {variants}", variants=_(", ").join(_variants(plan))))
     if plan.refusal is None or isinstance(plan.refusal, DoesNotFit):
         st.markdown("**" + _("What will happen") + "**")
         st.markdown("\n".join(f"- {line}" for line in _what_happens(plan)))
@@ -68,6 +70,11 @@ def _suggestions(suggestions: tuple[Suggestion, ...], apply: Callable[[Suggestio
             )
 
 
+def _variants(plan: RolloutPlan) -> list[str]:
+    names = [(one, f"{escape(one.model_id)} ({gib(one.needed_mib)})") for one in plan.alternatives]
+    return [name if one.ready else _("{name}, to be fetched first", name=name) for one, name in names]
+
+
 def _what_happens(plan: RolloutPlan) -> list[str]:
     old, new = _names(plan)
     typical = span(plan.typical_start_s)
@@ -80,7 +87,9 @@ def _what_happens(plan: RolloutPlan) -> list[str]:
             lines = [
                 _("Nobody waits: while {new} starts, {old} goes on answering.", new=new, old=old),
                 _ready_in(new, typical),
-                _("Only then does {old} finish its answers and stop.", old=old),
+                _("{old} goes on for {roles}.", old=old, roles=model_words.roles(plan.old_stays_for))
+                if plan.old_stays_for
+                else _("Only then does {old} finish its answers and stop.", old=old),
             ]
         case Mode.IN_PLACE:
             lines = [

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 STEPS = {
     "retrieve": N_("Finding passages"),
+    "queue": N_("Waiting in line"),
     "evidence": N_("Choosing sentences"),
     "prompt": N_("Writing the prompt"),
     "first_token": N_("Until the first word"),

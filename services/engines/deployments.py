@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 
 from services.engines.desk import SETTLED
+from services.engines.engine_log import EngineLog
 from services.engines.gate import Gate, Lease
 from services.engines.golden import GoldenPrompt
 from services.engines.memory import Estimate
@@ -157,9 +158,9 @@ class Deployments:
         spec = self._roles.get(role)
         return self._posts.post(spec).home.log.tail(lines) if spec else []
 
-    def deployment_log(self, deployment_id: int, lines: int) -> list[str]:
-        """Of any deployment whose log is still there. Raises NotFound."""
-        return self._posts.post(self.rows.spec(deployment_id)).home.log.tail(lines)
+    def deployment_log(self, deployment_id: int) -> EngineLog:
+        """Of any deployment; that of an old one may be gone. Raises NotFound."""
+        return self._posts.post(self.rows.spec(deployment_id)).home.log
 
     # Asking
 

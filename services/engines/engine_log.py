@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -43,6 +44,15 @@ class EngineLog:
         """The last lines, oldest first, of this file and the rotated one (at most 256 KiB of each)."""
         text = "".join(_end_of(path) for path in (self.old_path, self.path))
         return text.splitlines()[-lines:]
+
+    def search(self, query: str, limit: int) -> list[str]:
+        """The last lines, oldest first, that contain the query, whatever the case; all of both files is read."""
+        wanted, found = query.casefold(), deque[str](maxlen=limit)
+        for path in (self.old_path, self.path):
+            if path.exists():
+                with path.open(encoding="utf-8", errors="replace") as lines:
+                    found += (line.rstrip("\n") for line in lines if wanted in line.casefold())
+        return list(found)
 
     def since(self, offset: int) -> str:
         """What was written after the file had `offset` bytes (all of it after a rotation), at most 256 KiB."""

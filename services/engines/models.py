@@ -84,6 +84,10 @@ class ModelStore:
         self._custom.refresh()
         return self._catalogue.variant(model_id)
 
+    def variants_of(self, model_id: str) -> list[str]:
+        """The ids of all variants of the same entry, the default one first. Raises NotFound."""
+        return self._catalogue.ids_of(self.entry(model_id))
+
     def folder(self, model_id: str) -> Path:
         """The absolute folder of its files, whether it is there or not."""
         self._custom.refresh()

@@ -1,7 +1,7 @@
 """The arithmetic of an engine's memory: what a model of this shape takes under these settings, part by part.
 
 All sizes are bytes until `needs` hands them out in MiB. What vLLM does was read in its source (0.32), the constants of
-CPU engines are measured (tests/benchmarks/memory_estimates.py), those of GPUs are the literature's: no GPU was there.
+CPU engines are measured (tests/benchmarks/memory_estimates.py), those of GPUs are rough: none was there to measure.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from services.engines.memory import Estimate
 from services.engines.observer import MemoryOf
 from services.engines.options import DeploymentSettings, Spec
 from services.engines.supervisor import Equipment
-from services.engines.views import Mode, RolloutPlan
+from services.engines.views import Alternative, Mode, RolloutPlan
 from services.errors import BadInput, DoesNotFit, ModelFilesError, PortalError
 from services.translation import N_
 
@@ -47,8 +47,10 @@ class Planner:
         mode, estimate = (Mode.SHARED, None) if shares else self._mode(model_id, settings, old)
         moved = self._moved(role, roles, old, mode)
         refusal = self._refusal(role, entry, model_id, settings) or self._others_refuse(entry, moved)
+        alternatives: tuple[Alternative, ...] = ()
         if refusal is None and estimate is not None and not estimate.fits and mode is not Mode.SHARED:
             refusal = _does_not_fit(entry.name, estimate)
+            alternatives = self._alternatives(model_id)
         typical_s = self._equipment.rows.typical_start_s(model_id)
         return RolloutPlan(
             role=role,
@@ -63,6 +65,8 @@ class Planner:
             shares=shares,
             unserved_s=typical_s + STOPPING_S if mode in (Mode.IN_PLACE, Mode.FIRST) else 0.0,
             refusal=refusal,
+            alternatives=alternatives,
+            old_stays_for=tuple(r for r, s in roles.items() if old and s == old.spec and r not in moved),
         )
 
     def estimate(self, model_id: str, settings: DeploymentSettings) -> Estimate | None:
@@ -88,6 +92,22 @@ class Planner:
             kv_cache_gib=settings.engine_kv_cache_gib,
             gpu_memory_utilization=settings.engine_gpu_memory_utilization,
         )
+
+    def _alternatives(self, model_id: str) -> tuple[Alternative, ...]:
+        """Other variants of the model that would fit with their default settings, the largest first."""
+        found = []
+        for other in self._models.variants_of(model_id):
+            if other != model_id and (estimate := self._told(other)) is not None and estimate.fits:
+                found.append(Alternative(other, estimate.needed_mib, self._models.ready(other)))
+        return tuple(sorted(found, key=lambda one: -one.needed_mib))
+
+    def _told(self, model_id: str) -> Estimate | None:
+        """None where it cannot be told."""
+        try:
+            self._equipment.launcher_for(model_id, settings := self.default_settings(model_id))
+            return self._estimate(model_id, settings, 0.0)
+        except PortalError:
+            return None
 
     def _mode(self, model_id: str, settings: DeploymentSettings, old: Post | None) -> tuple[Mode, Estimate | None]:
         estimate = self._estimate(model_id, settings, 0.0)

@@ -57,6 +57,7 @@ class ReadyModels(Protocol):
     def path(self, model_id: str) -> Path: ...
     def entry(self, model_id: str) -> NamedModel: ...
     def variant(self, model_id: str) -> SuitsEngines: ...
+    def variants_of(self, model_id: str) -> list[str]: ...
     def verify(self, model_id: str) -> None: ...
 
 
@@ -168,9 +169,7 @@ class Supervisor:
             self._end(engine, 0)
             raise
 
-    def _live(
-        self, engine: Engine, order: Order, verification: BackgroundCall | None, restarts: int
-    ) -> Ended | None:
+    def _live(self, engine: Engine, order: Order, verification: BackgroundCall | None, restarts: int) -> Ended | None:
         end = self._await_readiness(engine, order, verification)
         if end is End.READY:
             self._note_ready(engine)

@@ -46,11 +46,21 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """Another variant of the same model that would fit. ready: it is on this machine."""
+
+    model_id: str
+    needed_mib: float
+    ready: bool
+
+
+@dataclass(frozen=True)
 class RolloutPlan:
     """What a switch would do, before it is ordered.
 
     roles: all that move (in place, the other roles of the stopped deployment move along). unserved_s: how long
-    requests will wait, by what this machine has seen. refusal: why it cannot be ordered.
+    requests will wait, by what this machine has seen. refusal: why it cannot be ordered; alternatives: when that is
+    because it does not fit, the variants that do, the largest first.
     """
 
     role: str
@@ -65,6 +75,8 @@ class RolloutPlan:
     unserved_s: float
     shares: Spec | None = None  # the deployment that runs already, in mode SHARED
     refusal: PortalError | None = None
+    alternatives: tuple[Alternative, ...] = ()
+    old_stays_for: tuple[str, ...] = ()  # roles that the present deployment goes on serving
 
 
 @dataclass(frozen=True)

@@ -293,3 +293,12 @@ def test_a_large_log_is_rotated_under_the_running_engine(bench: Bench) -> None:
     log = bench.settings.engines_dir / f"{portal.status('chat').deployment_id}.log"
     until(lambda: log.with_name(f"{log.name}.1").exists() and log.stat().st_size < 1_000_000)
     assert portal.log_tail("chat", 3) == ["x" * 99] * 3
+
+
+def test_the_whole_log_is_searched_also_what_was_rotated_away(bench: Bench) -> None:
+    portal = bench.ready_portal("--chatter", "1200000")
+    deployment_id = portal.status("chat").deployment_id
+    log = portal.deployment_log(deployment_id)
+    until(log.old_path.exists)
+    assert len(log.search("XXX", 5000)) == 5000
+    assert log.search("no such words", 10) == []

@@ -93,6 +93,7 @@ METHODS: dict[str, Permission | None] = {
     "model_operations.cancel_fetch": P.RUN_MODELS,
     "model_operations.cancel_rollout": P.RUN_MODELS,
     "model_operations.catalogue": P.RUN_MODELS,
+    "model_operations.consult_hub": P.RUN_MODELS,
     "model_operations.downloads": P.RUN_MODELS,
     "model_operations.export_bundle": P.RUN_MODELS,
     "model_operations.fetch": P.RUN_MODELS,

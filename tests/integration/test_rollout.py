@@ -18,7 +18,7 @@ from services.engines.deployments import Deployments, EngineState
 from services.engines.golden import GoldenPrompt
 from services.engines.options import DeploymentSettings
 from services.engines.run_record import RunRecords
-from services.engines.views import Mode, Step
+from services.engines.views import Alternative, Mode, Step
 from services.errors import (
     BadInput,
     DoesNotFit,
@@ -32,6 +32,7 @@ from services.errors import (
 )
 from services.permissions import CONSOLE
 from tests.engine_bench import MODEL, Bench, until
+from tests.fakes import FakeModels
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OTHER = "other-model"
@@ -412,3 +413,16 @@ def test_a_bug_in_a_switch_leaves_the_old_model_and_no_candidate(bench: Bench) -
     assert finish(portal) is Step.FAILED
     assert served(portal) == MODEL
     until(lambda: len(RunRecords(bench.settings.engines_dir).deployment_ids()) == 1)
+
+
+def test_a_model_that_does_not_fit_names_its_variants_that_do(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.models = FakeModels(tmp_path / "models", MODEL, OTHER, missing=(f"{OTHER}:small",))
+    portal = bench.ready_portal()
+    bench.memory.available_mib = bench.memory.engine_mib = 10
+    bench.memory.by_model[f"{OTHER}:small"] = 5
+    plan = portal.plan("chat", OTHER, SETTINGS)
+    assert isinstance(plan.refusal, DoesNotFit)
+    assert plan.alternatives == (Alternative(f"{OTHER}:small", 5, ready=False),)
+    assert portal.plan("chat", f"{OTHER}:small", SETTINGS).alternatives == ()
+    bench.close()

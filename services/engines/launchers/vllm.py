@@ -29,6 +29,7 @@ MODULE = "vllm.entrypoints.openai.api_server"
 SHIM = Path(__file__).with_name("torchvision_shim")
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 IMAGES_PER_PROMPT = 1
+IMAGE_CACHE_GIB = 0.25  # vLLM's own 4 would let its API process grow beyond any estimate
 QUIET_AND_OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -108,6 +109,7 @@ class VllmLauncher:
         environment = self._common_environment(request) | device_environment
         if config.sees_images:
             command += ["--limit-mm-per-prompt", json.dumps({"image": IMAGES_PER_PROMPT})]
+            command += ["--mm-processor-cache-gb", str(IMAGE_CACHE_GIB)]
             environment |= self._vision_environment()
         return LaunchPlan(command, environment, served_name=request.model_id)
 
@@ -184,7 +186,7 @@ class VllmLauncher:
             flags += ["--cpu-offload-gb", str(settings.cpu_offload_gib)]
         if settings.enforce_eager:
             flags.append("--enforce-eager")
-        return flags, {}
+        return flags, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # as NVML counts, which the estimate is about
 
     def _vision_environment(self) -> dict[str, str]:
         """The shim does something only where torchvision's own library does not load."""
