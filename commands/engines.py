@@ -83,7 +83,13 @@ def models_add_external(
     model: Annotated[str, typer.Option(help="What the server calls the model.")],
     name: Annotated[str, typer.Option(help="What the portal calls it.")],
     role: Roles = (),
-    api_key: Annotated[str, typer.Option(envvar="ZHIKU_ENDPOINT_KEY", help="The server's key.")] = "",
+    api_key: Annotated[
+        str,
+        typer.Option(
+            envvar="ZHIKU_ENDPOINT_KEY",
+            help="The server's key. Better by the variable: others on this machine can read command lines.",
+        ),
+    ] = "",
 ) -> dict:
     """Use a server elsewhere that speaks the OpenAI API."""
     with operations() as run:

@@ -23,7 +23,15 @@ from services.audit.trail import Act
 from services.chat_model import ChatRequest
 from services.conversation_export import to_markdown
 from services.conversations import AskedQuestion, Conversations, StoredPassage, Turn
-from services.errors import BadInput, EngineNotReady, EngineRetired, EngineStartFailed, PortalError
+from services.errors import (
+    BadInput,
+    EngineError,
+    EngineNotReady,
+    EngineRetired,
+    EngineStartFailed,
+    ModelFilesError,
+    PortalError,
+)
 from services.evidence import choose_evidence
 from services.permissions import Actor, Permission, check
 from services.prompts import answer_messages
@@ -210,7 +218,7 @@ class AskService:
     def _enter(self, question: str) -> Lease:
         """The model that words the answer: for a question about code the code model, if the portal is set so."""
         if self._settings.route_by_task and is_about_code(question):
-            with suppress(EngineNotReady):
+            with suppress(EngineError, ModelFilesError):
                 return self._chat_model.enter("code")
         return self._chat_model.enter("chat")
 

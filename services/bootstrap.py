@@ -188,7 +188,6 @@ def _deployments(
         launchers.for_model,
         DeploymentRows(database),
         predict=estimator.predicted_mib,
-        gpu_use=estimator.gpu_used_mib,
     )
     return Deployments(
         equipment,

@@ -303,7 +303,10 @@ def _arguments(request: ChatRequest, endpoint: Endpoint) -> dict:
 
 
 def _new_client(endpoint: Endpoint, timeout_s: float) -> OpenAI:
-    """Loopback: no proxy of the environment. No retries: a request that was sent may have been worked on."""
+    """Loopback: no proxy of the environment; elsewhere its proxies and certificates hold, as for the probe.
+
+    No retries: a request that was sent may have been worked on.
+    """
     from openai import DefaultHttpx2Client, OpenAI, Timeout
 
     return OpenAI(
@@ -311,7 +314,7 @@ def _new_client(endpoint: Endpoint, timeout_s: float) -> OpenAI:
         api_key=endpoint.api_key,
         max_retries=0,
         timeout=Timeout(timeout_s, connect=5.0),
-        http_client=DefaultHttpx2Client(trust_env=False),
+        http_client=DefaultHttpx2Client(trust_env=endpoint.model_path == ELSEWHERE),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
 
 from services.audit.details import EngineDetail, ModelDetail
 from services.audit.events import Action, EventOutcome
@@ -19,7 +20,7 @@ from services.engines.memory import Estimate
 from services.engines.options import DeploymentSettings
 from services.engines.schedules import Schedule, Schedules
 from services.engines.views import ROLES, DeploymentView, RoleView, RolloutPlan, RolloutView, Sample, Step
-from services.errors import Denied, ModelFilesError, NotFound, PortalError
+from services.errors import BadInput, Denied, EngineError, ModelFilesError, NotFound, PortalError
 from services.permissions import CONSOLE, Actor, Permission, check
 from services.translation import N_
 
@@ -161,9 +162,12 @@ class ModelOperations:
             self._deployments.start(role, by=actor)
 
     def stop(self, role: str, actor: Actor) -> None:
-        """Stop it and wait until no process of it lives; the other roles of the same deployment stop with it."""
+        """Stop it, after the answers that are being given, and wait until no process of it lives.
+
+        The other roles of the same deployment stop with it. Raises RolloutInProgress, EngineError.
+        """
         with self._act(actor, Action.ENGINE_STOP, role, EngineDetail(role=role, model=self._model_of(role))):
-            self._deployments.stop(role)
+            self._deployments.stop(role, drain_s=self._settings.drain_timeout_s)
 
     def roll_back(self, role: str, actor: Actor, deployment_id: int | None = None) -> None:
         """Switch to an earlier deployment's model and settings: the last good one unless one is named.
@@ -209,7 +213,7 @@ class ModelOperations:
     def remove(self, model_id: str, actor: Actor) -> None:
         """Delete the files. Raises ModelInUse while an engine runs on them."""
         with self._act(actor, Action.MODEL_REMOVE, model_id, ModelDetail(model=model_id)):
-            self._deployments.require_unused(model_id)
+            self._require_idle(model_id)
             self._models.remove(model_id)
 
     def add_from_hub(self, kind: str, repo: str, revision: str, roles: Sequence[str], actor: Actor) -> str:
@@ -228,13 +232,15 @@ class ModelOperations:
 
     def add_external(self, name: str, url: str, actor: Actor, *, model: str, api_key: str, roles: Sequence[str]) -> str:
         """A server elsewhere that speaks the OpenAI API; the entry's id. Raises BadInput."""
-        with self._act(actor, Action.MODEL_ADD, name, ModelDetail(model=model, source=url, roles=tuple(roles))):
+        where = _split(url)  # what else an address may hold (a name and a password, a key) is not for the record
+        source = f"{where.scheme}://{where.netloc.rpartition('@')[2]}{where.path}"
+        with self._act(actor, Action.MODEL_ADD, name, ModelDetail(model=model, source=source, roles=tuple(roles))):
             return self._models.add_external(name, url, model, api_key, tuple(roles)).id
 
     def forget(self, entry_id: str, actor: Actor) -> None:
         """Take an entry that administrators added out of the catalogue, with its files. Raises NotFound."""
         with self._act(actor, Action.MODEL_FORGET, entry_id, ModelDetail(model=entry_id)):
-            self._deployments.require_unused(entry_id)
+            self._require_idle(*self._models.variants_of(entry_id))
             self._models.forget(entry_id)
 
     def export_bundle(self, model_id: str, actor: Actor, folder: str = "") -> Path:
@@ -245,12 +251,24 @@ class ModelOperations:
         with self._act(actor, Action.MODEL_EXPORT, model_id, ModelDetail(model=model_id, source=folder)):
             if folder and actor is not CONSOLE:
                 raise Denied(N_("Only the console may write outside the portal's own folder."))
-            return export_bundle(self._models, model_id, Path(folder or self._settings.bundles_dir))
+            target = Path(folder) if folder else self._settings.bundles_dir
+            if not folder:
+                target.mkdir(parents=True, exist_ok=True)
+            return export_bundle(self._models, model_id, target)
+
+    def bundles(self, actor: Actor) -> list[str]:
+        """Names of the bundles in the portal's own folder on the server."""
+        check(actor, Permission.RUN_MODELS)
+        return sorted(path.name for path in self._settings.bundles_dir.glob("[!.]*.tar"))
 
     def import_bundle(self, path: str, actor: Actor) -> str:
-        """The id of the model that was in the bundle. Raises VerificationFailed, UnsafeModel, StorageFull, BadInput."""
+        """The id of the model that was in the bundle. path: a name in the portal's own folder; of the console any path.
+
+        Raises VerificationFailed, UnsafeModel, StorageFull, BadInput, EngineError while the model is in use.
+        """
         with self._act(actor, Action.MODEL_IMPORT, path, ModelDetail(source=path)):
-            return import_bundle(self._models, Path(path))
+            bundle = Path(path) if actor is CONSOLE else self._settings.bundles_dir / Path(path).name
+            return import_bundle(self._models, bundle, allow=self._deployments.require_unused)
 
     # Planned switches
 
@@ -311,6 +329,15 @@ class ModelOperations:
             act.end(EventOutcome.FAILED, error=error)
             raise
 
+    def _require_idle(self, *model_ids: str) -> None:
+        """Raises EngineError while an engine needs the files, or a download is making them."""
+        self._deployments.require_unused(*model_ids)
+        for view in self._downloads.list():
+            if view.model_id in model_ids and view.state in ("queued", "running"):
+                raise EngineError(
+                    N_("{name} is being downloaded."), hint=N_("Cancel the download first."), name=view.name
+                )
+
     def _require(self, actor: Actor, action: Action, target: str) -> None:
         self._audit.require(actor, Permission.RUN_MODELS, action, target)
 
@@ -334,6 +361,14 @@ class ModelOperations:
             serving=serving.get(model_id, ()),
             verified_at=self._models.verified_at(model_id),
         )
+
+
+def _split(url: str) -> SplitResult:
+    """Raises BadInput for what is no address."""
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise BadInput(N_("{url} is not the address of a server."), url=url) from error
 
 
 def _end(act: Act, view: RolloutView, detail: EngineDetail) -> None:

@@ -76,7 +76,7 @@ class Settings(BaseSettings):
         None, description="KV cache of a CPU engine, GiB; empty: context times requests."
     )
     engine_gpu_memory_utilization: float = Field(0.9, description="Share of GPU memory an engine may use.")
-    engine_start_timeout_s: float = Field(600, description="Seconds an engine may take to become ready.")
+    engine_start_timeout_s: float = Field(900, description="Seconds an engine may take to become ready.")
     engine_stop_timeout_s: float = Field(15, description="Seconds between SIGTERM and SIGKILL.")
     engine_max_restarts: int = Field(3, description="Restarts after crashes before the engine counts as failed.")
     engine_restart_backoff_s: float = Field(2, description="Wait before the first restart; doubles each time.")

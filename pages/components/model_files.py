@@ -82,11 +82,15 @@ def _export(user: Actor, model_id: str) -> None:
 
 def _import(user: Actor, _about: object) -> None:
     st.markdown(_("A bundle that a portal exported. Its hashes are checked before anything is used."))
-    path = st.text_input(_("File on the server"), placeholder="/srv/bundles/model.zhiku.tar", key="import_path")
+    found = services().model_operations.bundles(user)
+    if not found:
+        st.info(_("Put the file into the folder bundles of the portal's own folder on the server first."))
+        return
+    name = st.selectbox(_("File on the server"), found, key="import_path")
     with errors.shown():
-        if st.button(_("Import"), type="primary", key="import_now", disabled=not path.strip()):
+        if st.button(_("Import"), type="primary", key="import_now"):
             with st.spinner(_("Reading and checking…")):
-                model_id = services().model_operations.import_bundle(path.strip(), user)
+                model_id = services().model_operations.import_bundle(name, user)
             _done(_("Imported: {model}", model=model_id))
 
 

@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -79,8 +79,16 @@ def export_bundle(models: ModelStore, model_id: str, folder: Path, progress: Pro
     return target
 
 
-def import_bundle(models: ModelStore, path: Path, progress: Progress = silent) -> str:
+def import_bundle(
+    models: ModelStore,
+    path: Path,
+    progress: Progress = silent,
+    *,
+    allow: Callable[[str], None] = lambda _model_id: None,
+) -> str:
     """Take a bundle into the store and the catalogue, and return the model's id. Needs no network; all or nothing.
+
+    allow: may refuse the model, by its id, before anything is written.
 
     Raises BadInput when it is no bundle, UnsafeModel, VerificationFailed, StorageFull; and what progress raises.
     """
@@ -91,6 +99,8 @@ def import_bundle(models: ModelStore, path: Path, progress: Progress = silent) -
         entry, variant = _place(models, head)
         model_id = entry.id if variant == entry.variants[0] else f"{entry.id}:{variant.id}"
         _require_safe(head, variant, path)
+        if entry.id in [known.id for known in models.entries()]:
+            allow(model_id)
         with _draft(models, model_id, sum(file.size for file in head.files.values())) as draft:
             _read_files(bundle, head, draft, path, progress)
             if variant.format == "safetensors":

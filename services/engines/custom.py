@@ -136,7 +136,11 @@ class CustomEntries:
 
     def external(self, name: str, url: str, model: str, roles: Roles) -> CatalogueEntry:
         """Raises BadInput."""
-        told = {"url": url.strip(), "model": model.strip(), "public": is_public(url)}
+        try:
+            public = is_public(url)
+        except ValueError as error:
+            raise BadInput(N_("{url} is not the address of a server."), url=url) from error
+        told = {"url": url.strip(), "model": model.strip(), "public": public}
         return _checked(lambda: of_external(self._free_id(name), name, roles, **told))
 
     def _free_id(self, name: str) -> str:

@@ -90,11 +90,13 @@ class DeploymentRows:
         self._change(deployment_id, outcome=outcome, error=record, ended_at=utc_now())
 
     def note_interrupted(self, error: PortalError) -> None:
-        """Of candidates whose portal was killed: nobody ever said what came of them."""
+        """Of candidates whose portal was killed nobody ever said what came of them; replaced ones have served well."""
         with self._database.session() as session:
             aliased = select(RoleAlias.deployment_id)
             left = update(Deployment).where(Deployment.outcome == "", Deployment.id.not_in(aliased))
             session.execute(left.values(outcome="failed", error=error.to_record(), ended_at=utc_now()))
+            replaced = update(Deployment).where(Deployment.outcome == "serving", Deployment.id.not_in(aliased))
+            session.execute(replaced.values(outcome="retired", ended_at=utc_now()))
 
     def outcome(self, deployment_id: int) -> str:
         with self._database.session() as session:

@@ -9,18 +9,19 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 
 from services.engines.desk import SETTLED
 from services.engines.engine_log import EngineLog
-from services.engines.gate import Gate, Lease
+from services.engines.gate import Gate, Hold, Lease
 from services.engines.golden import GoldenPrompt
 from services.engines.memory import Estimate
 from services.engines.observer import MemoryOf
 from services.engines.options import DeploymentSettings, Spec
 from services.engines.planning import EstimateOf, Planner
 from services.engines.posts import Post, Posts
-from services.engines.rollout import Rollout, Tools
+from services.engines.rollout import VERDICT_S, Rollout, Tools
 from services.engines.states import Endpoint, EngineState, EngineStatus, nothing_ordered
 from services.engines.supervisor import Equipment
 from services.engines.views import ROLES, Mode, RoleView, RolloutPlan, RolloutView, Sample
@@ -134,15 +135,18 @@ class Deployments:
         except PortalError:
             return None
 
-    def require_unused(self, model_id: str) -> None:
-        """Raises EngineError when an engine runs on the model (or on a variant of it), or is about to."""
+    def require_unused(self, *model_ids: str) -> None:
+        """Raises EngineError when an engine runs on the files of one of these models, or may have to again."""
         rollout = self._rollout
-        busy = [spec for spec in self._roles.values() if self._posts.post(spec).runs]
-        busy += [rollout.candidate] if rollout and not rollout.over else []
-        if any(spec.model_id == model_id or spec.model_id.startswith(f"{model_id}:") for spec in busy):
-            raise EngineError(
-                N_("The model {id} is in use."), hint=N_("Stop it or switch to another one first."), id=model_id
-            )
+        busy = [spec for spec in self._roles.values() if self._posts.post(spec).serves]
+        if rollout is not None and not rollout.over:
+            busy += rollout.concerned
+        files = {self._models.path(spec.model_id) for spec in busy} | {spec.model_id for spec in busy}
+        for model_id in model_ids:
+            if model_id in files or self._models.path(model_id) in files:
+                raise EngineError(
+                    N_("The model {id} is in use."), hint=N_("Stop it or switch to another one first."), id=model_id
+                )
 
     def samples(self, role: str) -> list[Sample]:
         """Oldest first; none when nothing runs."""
@@ -181,7 +185,7 @@ class Deployments:
 
     def plan(self, role: str, model_id: str, settings: DeploymentSettings) -> RolloutPlan:
         """What switching the role to this model would do. Raises NotFound for an id that the catalogue lacks."""
-        running = [post for spec in set(self._roles.values()) if (post := self._posts.post(spec)).runs]
+        running = [post for spec in set(self._roles.values()) if (post := self._posts.post(spec)).serves]
         return self._planner.plan(role, model_id, settings, roles=dict(self._roles), running=running)
 
     def switch(
@@ -205,9 +209,10 @@ class Deployments:
             plan = self.plan(role, model_id, settings)
             if plan.refusal is not None and not (anyway and self._planner.may_be_overruled(plan)):
                 raise plan.refusal
-            self._rollout = self._new_rollout(plan, by=by, reason=reason, on_end=on_end)
-            self._rollout.begin()
-            return self._rollout.view()
+            rollout = self._new_rollout(plan, by=by, reason=reason, on_end=on_end)
+            rollout.begin()
+            self._rollout = rollout
+            return rollout.view()
 
     def start(
         self,
@@ -225,15 +230,22 @@ class Deployments:
         spec = self._roles.get(role)
         same = spec is not None and model_id in (None, spec.model_id) and settings in (None, spec.settings)
         if spec is not None and same:
-            if not self._posts.post(spec).runs:
-                self._planner.require_room(spec)
-            self._posts.run(spec)
-            self.rows.note_serving(spec.id)
+            with self._guard:
+                self._start_again(spec)
         elif model_id is None:
             raise NotFound(N_("No model was ever chosen for {role}."), hint=N_("Choose one."), role=role)
         else:
             chosen = settings or self.default_settings(model_id)
             self.switch(role, model_id, chosen, by=by, reason=reason)
+
+    def _start_again(self, spec: Spec) -> None:
+        """Raises RolloutInProgress while a switch may have stopped it on purpose."""
+        runs = self._posts.post(spec).runs
+        if not runs:
+            self._refuse_if_switching()
+            self._planner.require_room(spec)
+        self._posts.run(spec)
+        self.rows.note_serving(spec.id)
 
     def stop(self, role: str, *, wait: bool = True, drain_s: float = 0.0) -> None:
         """Order that nothing runs; with `wait`, return when no process of the engine lives.
@@ -241,10 +253,12 @@ class Deployments:
         The other roles of the same deployment stop with it. drain_s: how long answers that are being given may go on.
         """
         self._break_off_first_start(role)
-        self._refuse_if_switching()
-        spec = self._roles.get(role)
+        with self._guard:
+            self._refuse_if_switching()
+            spec = self._roles.get(role)
+            if spec is not None:
+                self.rows.note_end(spec.id, "stopped")
         if spec is not None:
-            self.rows.note_end(spec.id, "stopped")
             self._posts.stop(spec, wait=wait, drain_s=drain_s)
 
     def cancel_rollout(self) -> None:
@@ -259,24 +273,30 @@ class Deployments:
 
     def adopt(self) -> None:
         """At the start of a portal: go on with engines that live, and clean away what is left of dead ones."""
-        self._posts.adopt({spec.id: spec for spec in self._roles.values()})
-        self.rows.note_interrupted(
-            EngineError(N_("The portal ended while this model was being started."), hint=N_("Order it again."))
-        )
+        wanted = {spec.id: spec for spec in self._roles.values() if self._wanted(spec)}
+        if self._posts.adopt(wanted):
+            self.rows.note_interrupted(
+                EngineError(N_("The portal ended while this model was being started."), hint=N_("Order it again."))
+            )
 
     def resume(self, first_model_id: str) -> None:
         """Run what served when the portal ended, and was not stopped; on a new portal the first model."""
         if not self._roles:
             self._begin_with(first_model_id)
         for spec in set(self._roles.values()):
-            if self.rows.outcome(spec.id) not in ("stopped", "failed"):
+            if self._wanted(spec):
                 self._posts.run(spec)
+                self.rows.note_serving(spec.id)
 
     def close(self, *, stop_engines: bool) -> None:
         """End all threads, a rollout's first. Engines that are not stopped live on and can be adopted."""
         if self._rollout is not None:
             self._rollout.abandon()
         self._posts.close(stop_engines=stop_engines)
+
+    def _wanted(self, spec: Spec) -> bool:
+        """Whether it shall run when the portal returns."""
+        return self.rows.outcome(spec.id) not in ("stopped", "failed", "cancelled")
 
     def _begin_with(self, model_id: str) -> None:
         entry = self._models.entry(model_id)
@@ -319,7 +339,7 @@ class Deployments:
             estimate=asdict(plan.estimate) if plan.estimate else None,
         )
         old = self._roles.get(plan.role)
-        if old is not None and not self._posts.post(old).runs:
+        if old is not None and not self._posts.post(old).serves:
             old = None
         return Rollout(plan, candidate, old, by=by, tools=self._tools, on_end=on_end)
 
@@ -333,12 +353,17 @@ class Deployments:
             roles = tuple(name for name, other in self._roles.items() if other == spec)
             if not post.desk.idle or any(self._gate.held(name) for name in roles):
                 return
-            self._gate.hold(roles, reason="loading", typical_s=self.rows.typical_start_s(spec.model_id))
-            self._posts.run(spec)
-        threading.Thread(target=self._open_when_loaded, args=(post, roles), name="wake", daemon=True).start()
+            hold = self._gate.hold(roles, reason="loading", typical_s=self.rows.typical_start_s(spec.model_id))
+            with ExitStack() as undo:
+                undo.callback(self._gate.open, hold)
+                self._posts.run(spec)
+                undo.pop_all()
+        threading.Thread(target=self._open_when_loaded, args=(post, hold), name="wake", daemon=True).start()
 
-    def _open_when_loaded(self, post: Post, roles: tuple[str, ...]) -> None:
+    def _open_when_loaded(self, post: Post, hold: Hold) -> None:
+        """Whatever comes of it: those who wait are let in, or learn why not."""
         try:
-            post.desk.wait_for_state((EngineState.READY, *SETTLED), self._settings.engine_start_timeout_s)
+            limit_s = self._settings.engine_start_timeout_s + VERDICT_S
+            post.desk.wait_for_state((EngineState.READY, *SETTLED), limit_s)
         finally:
-            self._gate.open(roles)
+            self._gate.open(hold)

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from services.engines.options import Spec
 from services.engines.states import Endpoint, EngineState, EngineStatus, not_ready, restarting, unloaded
 from services.errors import EngineError, PortalError
+from services.translation import N_
 
 SETTLED = (EngineState.STOPPED, EngineState.FAILED)
+STOP_PATIENCE_S = 120.0
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +86,7 @@ class Desk:
     def order_stop(self, *, drain_s: float = 0.0, wait: bool = True, failure: PortalError | None = None) -> None:
         """Order that nothing runs; with `wait`, return when that is so or another order has come.
 
-        failure: the deployment ends FAILED with it.
+        Raises EngineError when the engine does not end. failure: the deployment ends FAILED with it.
         """
         with self._changed:
             if not self._order.run and self._situation.state is EngineState.STOPPED and failure is None:
@@ -92,8 +94,14 @@ class Desk:
                 return
             order = Order(run=False, drain_s=drain_s, failure=failure)
             self.give(order)
-            if wait:
-                self._changed.wait_for(lambda: self._order is not order or self._situation.state in SETTLED)
+            if wait and not self._changed.wait_for(
+                lambda: self._order is not order or self._situation.state in SETTLED, drain_s + STOP_PATIENCE_S
+            ):
+                raise EngineError(
+                    N_("The engine of {name} does not end, not even when it is killed."),
+                    hint=N_("The system may be stuck in a driver: look at its log (dmesg), or restart the machine."),
+                    name=self.spec.model_name,
+                )
 
     def give(self, order: Order) -> None:
         with self._changed:

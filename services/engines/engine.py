@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 import socket
 import time
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 from services.engines.engine_log import EngineLog, decisive_lines
@@ -19,11 +19,6 @@ from services.engines.states import Endpoint
 from services.errors import EngineStartFailed
 from services.translation import N_
 
-GPU_TOLERANCE_MIB = 200  # a stopped engine's GPU memory is back when it is this near to what it was before
-GPU_PATIENCE_S = 20
-
-GpuUse = Callable[[], tuple[float, ...]]
-
 
 class EngineHome:
     """Where the engine of one deployment keeps its record, its log and its caches."""
@@ -34,6 +29,7 @@ class EngineHome:
         self.log = EngineLog(folder / f"{deployment_id}.log", log_limit_mib)
         self.cache_dir = folder.resolve() / "cache"
         self.work_dir = folder.resolve() / "work"
+        self.run_dir = folder.resolve() / "run"  # sockets
 
     def request(self, spec: Spec, model_path: Path, *, port: int = 0, api_key: str = "") -> LaunchRequest:
         return LaunchRequest(spec.model_id, model_path, port, api_key, self.cache_dir, spec.settings)
@@ -63,9 +59,7 @@ class Engine:
         self.probe = EngineProbe(endpoint, pids=process.members, device=device)
 
     @classmethod
-    def launch(
-        cls, home: EngineHome, launcher: Launcher, spec: Spec, model_path: Path, *, gpu_use: GpuUse = tuple
-    ) -> Engine:
+    def launch(cls, home: EngineHome, launcher: Launcher, spec: Spec, model_path: Path) -> Engine:
         """Start a process for the model and record it, or reach out to the server elsewhere that the plan names.
 
         Raises EngineUnavailable (settings that the engine does not have), EngineStartFailed (nothing to run).
@@ -74,23 +68,26 @@ class Engine:
         plan = launcher.plan(home.request(spec, model_path, port=port, api_key=api_key))
         if not plan.command:
             return cls._reach_out(home, launcher, spec, plan)
-        used, log_offset = gpu_use(), home.log.size()
+        home.run_dir.mkdir(parents=True, exist_ok=True)
+        log_offset, alike = home.log.size(), home.fingerprint(launcher, spec, model_path)
         process = _spawn(plan, home)
-        record = RunRecord(
-            deployment_id=spec.id,
-            model_id=spec.model_id,
-            launcher=launcher.name,
-            fingerprint=home.fingerprint(launcher, spec, model_path),
-            **asdict(process.identity),
-            port=port,
-            api_key=api_key,
-            command=plan.command,
-            served_name=plan.served_name or spec.model_id,
-            started_at=time.time(),
-            log_offset=log_offset,
-            gpu_used_mib=used,
-        )
-        home.records.save(record)
+        with ExitStack() as undo:
+            undo.callback(process.kill)  # what is not recorded nobody would find again
+            record = RunRecord(
+                deployment_id=spec.id,
+                model_id=spec.model_id,
+                launcher=launcher.name,
+                fingerprint=alike,
+                **asdict(process.identity),
+                port=port,
+                api_key=api_key,
+                command=plan.command,
+                served_name=plan.served_name or spec.model_id,
+                started_at=time.time(),
+                log_offset=log_offset,
+            )
+            home.records.save(record)
+            undo.pop_all()
         return cls(home, record, process, _loopback(record, model_path), device=launcher.device, plan=plan)
 
     @classmethod
@@ -129,10 +126,6 @@ class Engine:
         if self.process.pid:
             self.home.records.save(self.record)
 
-    def forget_readiness(self) -> None:
-        """Of a server elsewhere that went away: when it answers again, that is a start."""
-        self.record = replace(self.record, was_ready=False)
-
     def answers(self, timeout_s: float) -> bool:
         """Readiness: healthy, and a one-token completion succeeds (of an adopted one: or others' answers grow)."""
         makes_tokens = self.probe.lives if self.record.was_ready else self.probe.one_token
@@ -146,17 +139,6 @@ class Engine:
             remove_shared_memory(segments)
             self.home.records.remove(self.home.deployment_id)
         return gone
-
-    def gpu_memory_is_back(self, gpu_use: GpuUse) -> bool:
-        """Whether every GPU's used memory is what it was before the start, or becomes so within GPU_PATIENCE_S."""
-        deadline = time.monotonic() + GPU_PATIENCE_S
-        while any(
-            now > before + GPU_TOLERANCE_MIB for now, before in zip(gpu_use(), self.record.gpu_used_mib, strict=False)
-        ):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.2)
-        return True
 
     def decisive_lines(self) -> list[str]:
         return decisive_lines(self.home.log.since(self.record.log_offset))

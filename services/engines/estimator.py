@@ -94,10 +94,6 @@ class Estimator:
         shape = self._shapes.of(model_id)
         return kv_cache_gib_for(shape, settings) if shape else None
 
-    def gpu_used_mib(self) -> tuple[float, ...]:
-        """Of each GPU now, by whomever."""
-        return tuple(self._machine_now().gpus.used_mib)
-
     def _device(self, model_id: str, machine: Machine, settings: DeploymentSettings) -> str:
         if self._device_of is not None:
             return self._device_of(model_id, settings)

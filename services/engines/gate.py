@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,8 +30,11 @@ class QueuePlace:
     typical_s: float
 
 
-@dataclass(frozen=True)
-class _Hold:
+@dataclass(frozen=True, eq=False)
+class Hold:
+    """Somebody's hold on some roles; another one over the same role takes its place."""
+
+    roles: tuple[str, ...]
     reason: str
     typical_s: float
 
@@ -97,17 +101,21 @@ class Lease:
         self.release()
 
     def __del__(self) -> None:
-        self.release()
+        if not self._over:
+            self._gate.drop(self._ticket)
 
 
 class Gate:
-    """Thread-safe; all changes under one lock, which a destructor may take again (it is reentrant)."""
+    """Thread-safe; all changes under one lock. Dropped leases are put aside without it: a destructor may run anywhere,
+    also in the middle of a change, or while another lock is held.
+    """
 
     def __init__(self, endpoint_of: Callable[[str], Endpoint]) -> None:
         """endpoint_of: of the model that answers for a role now; raises why there is none."""
         self._endpoint_of = endpoint_of
-        self._changed = threading.Condition(threading.RLock())
-        self._holds: dict[str, _Hold] = {}
+        self._changed = threading.Condition()
+        self._dropped: deque[_Ticket] = deque()
+        self._holds: dict[str, Hold] = {}
         self._waiting: list[_Ticket] = []
         self._running: dict[int, list[_Ticket]] = {}
         self._last_use: dict[int, float] = {}
@@ -119,25 +127,33 @@ class Gate:
         """
         ticket = _Ticket(role)
         with self._changed:
+            self._collect()
             if role in self._holds:
                 self._waiting.insert(0 if first else len(self._waiting), ticket)
             else:
                 self._grant(ticket)
         return Lease(self, ticket)
 
-    def hold(self, roles: tuple[str, ...], *, reason: str, typical_s: float) -> None:
-        """Whoever comes for these roles waits from now on."""
+    def hold(self, roles: tuple[str, ...], *, reason: str, typical_s: float) -> Hold:
+        """Whoever comes for these roles waits from now on, until the hold is opened."""
+        hold = Hold(roles, reason, typical_s)
         with self._changed:
-            self._holds |= dict.fromkeys(roles, _Hold(reason, typical_s))
+            self._holds |= dict.fromkeys(roles, hold)
+        return hold
 
     def held(self, role: str) -> bool:
         return role in self._holds
 
-    def open(self, roles: tuple[str, ...]) -> None:
-        """Let those who wait for these roles in, in their order; without a model they learn why."""
+    def open(self, hold: Hold | None) -> None:
+        """Let those who wait by this hold in, in their order; without a model they learn why.
+
+        Nothing happens to roles that somebody else has held since.
+        """
         with self._changed:
+            self._collect()
+            roles = [role for role, found in self._holds.items() if found is hold]
             for role in roles:
-                self._holds.pop(role, None)
+                del self._holds[role]
             let_in = [ticket for ticket in self._waiting if ticket.role in roles]
             self._waiting = [ticket for ticket in self._waiting if ticket.role not in roles]
             for ticket in let_in:
@@ -150,6 +166,7 @@ class Gate:
     def cut(self, deployment_id: int) -> int:
         """Tell those that still run on the deployment that its engine is taken away; how many they were."""
         with self._changed:
+            self._collect()
             running = self._running.get(deployment_id, [])
             for ticket in running:
                 ticket.revoked = True
@@ -157,10 +174,12 @@ class Gate:
 
     def running(self, deployment_id: int) -> int:
         with self._changed:
+            self._collect()
             return len(self._running.get(deployment_id, []))
 
     def queued(self, roles: tuple[str, ...]) -> int:
         with self._changed:
+            self._collect()
             return sum(ticket.role in roles for ticket in self._waiting)
 
     def wait_idle(self, deployment_id: int, timeout_s: float) -> bool:
@@ -170,6 +189,7 @@ class Gate:
     def idle_s(self, deployment_id: int, since: float) -> float | None:
         """Seconds since the last request on the deployment ended, or since that monotonic time; None while one runs."""
         with self._changed:
+            self._collect()
             if self._running.get(deployment_id):
                 return None
             return time.monotonic() - max(since, self._last_use.get(deployment_id, 0.0))
@@ -178,6 +198,7 @@ class Gate:
 
     def place_of(self, ticket: _Ticket) -> QueuePlace | None:
         with self._changed:
+            self._collect()
             line = [waiting for waiting in self._waiting if waiting.role == ticket.role]
             hold = self._holds.get(ticket.role)
             if ticket not in line or hold is None:
@@ -186,16 +207,28 @@ class Gate:
 
     def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         with self._changed:
+            self._collect()
             return self._changed.wait_for(condition, timeout_s)
 
     def release(self, ticket: _Ticket) -> None:
         with self._changed:
-            if ticket in self._waiting:
-                self._waiting.remove(ticket)
-            if ticket.endpoint is not None:
-                self._running[ticket.endpoint.deployment_id].remove(ticket)
-                self._last_use[ticket.endpoint.deployment_id] = time.monotonic()
+            self._remove(ticket)
             self._changed.notify_all()
+
+    def drop(self, ticket: _Ticket) -> None:
+        """From a destructor: put aside, to be released by whoever next has the lock."""
+        self._dropped.append(ticket)
+
+    def _collect(self) -> None:
+        while self._dropped:
+            self._remove(self._dropped.popleft())
+
+    def _remove(self, ticket: _Ticket) -> None:
+        if ticket in self._waiting:
+            self._waiting.remove(ticket)
+        if ticket.endpoint is not None:
+            self._running[ticket.endpoint.deployment_id].remove(ticket)
+            self._last_use[ticket.endpoint.deployment_id] = time.monotonic()
 
     def _grant(self, ticket: _Ticket) -> None:
         ticket.endpoint = self._endpoint_of(ticket.role)

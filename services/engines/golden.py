@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from services.errors import GoldenPromptFailed
 from services.translation import N_
 
-MAX_TOKENS = 24
+MAX_TOKENS = 12  # a busy CPU makes a few tokens a second, and askers may be waiting
 LEAST_READABLE = 0.8  # share of characters that are letters of the expected scripts, digits, space or punctuation
 MOST_OF_ONE = 0.5  # share of the most frequent word in an answer of REPEATS words or more
 REPEATS = 8

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from services.engines.launchers.base import Launcher
 
 SAMPLE_S = 5.0
+GPU_TOLERANCE_MIB = 200.0
+GPU_PATIENCE_S = 20.0
 
 MemoryOf = Callable[[list[int], str], float | None]  # MiB taken by these processes on the device (cpu, cuda)
 
@@ -69,6 +71,15 @@ class Observer:
             return False
         idle_s = self._idle_s(self.ready_at)
         return idle_s is not None and idle_s >= limit_s
+
+    def gpu_memory_is_back(self, pids: list[int]) -> bool:
+        """Whether processes that have ended hold no GPU memory any more, or so within GPU_PATIENCE_S."""
+        deadline = time.monotonic() + GPU_PATIENCE_S
+        while self.device == "cuda" and (self._memory_of(pids, "cuda") or 0.0) > GPU_TOLERANCE_MIB:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+        return True
 
     def uptime_s(self) -> float:
         """Seconds since the engine became ready, or was found ready."""

@@ -46,7 +46,7 @@ class DeploymentSettings(BaseModel):
     enforce_eager: bool = Field(False, description="Do without CUDA graphs: less memory, slower. Always so on a CPU.")
     prefix_caching: bool = Field(True, description="Keep computed prompts for questions that begin alike.")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: all cores.")
-    lora: tuple[LoraAdapter, ...] = Field((), description="LoRA adapters served with the model.")
+    lora: tuple[LoraAdapter, ...] = Field((), description="LoRA adapters on the model; the first one answers.")
     idle_unload_minutes: int = Field(0, ge=0, description="Unloaded after so long without a request; 0: never.")
 
 

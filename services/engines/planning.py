@@ -39,10 +39,10 @@ class Planner:
         roles: Mapping[str, Spec],
         running: Sequence[Post],
     ) -> RolloutPlan:
-        """roles: what each role points at now; running: of these deployments those whose engine runs."""
+        """roles: what each role points at now; running: of these deployments those that serve, or would if asked."""
         entry, spec = self._models.entry(model_id), roles.get(role)
         old = next((post for post in running if post.spec == spec), None)
-        others = [post.spec for post in running if post is not old]
+        others = [post.spec for post in running if post is not old and post.runs]
         shares = next((s for s in others if (s.model_id, s.settings) == (model_id, settings)), None)
         mode, estimate = (Mode.SHARED, None) if shares else self._mode(model_id, settings, old)
         moved = self._moved(role, roles, old, mode)
@@ -113,10 +113,21 @@ class Planner:
         estimate = self._estimate(model_id, settings, 0.0)
         if old is None:
             return Mode.FIRST, estimate
+        if old.desk.idle:  # it takes no memory; whoever asks meanwhile shall wait, not wake it
+            return Mode.IN_PLACE, estimate
         if estimate is None or estimate.fits:
             return Mode.BESIDE, estimate
-        freed_mib = self._memory_of(old.members(), old.observer.device) or 0.0
-        return Mode.IN_PLACE, self._estimate(model_id, settings, freed_mib)
+        return Mode.IN_PLACE, self._estimate(model_id, settings, self._freed_mib(model_id, settings, old))
+
+    def _freed_mib(self, model_id: str, settings: DeploymentSettings, old: Post) -> float:
+        """What the old engine's end gives back where the new one computes."""
+        try:
+            device = self._equipment.launcher_for(model_id, settings).device
+        except PortalError:
+            return 0.0
+        if device != old.observer.device:
+            return 0.0
+        return self._memory_of(old.members(), device) or 0.0
 
     def _moved(self, role: str, roles: Mapping[str, Spec], old: Post | None, mode: Mode) -> tuple[str, ...]:
         """In place, the other roles of the deployment that has to stop move along."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from dataclasses import dataclass
@@ -36,6 +37,11 @@ class Post:
     def runs(self) -> bool:
         """Whether a process lives, or is about to."""
         return self.desk.state not in (EngineState.STOPPED, EngineState.FAILED)
+
+    @property
+    def serves(self) -> bool:
+        """Whether it answers, or will for the next who asks."""
+        return self.runs or self.desk.idle
 
     def members(self) -> list[int]:
         """Its engine's processes; none for a server elsewhere."""
@@ -93,11 +99,14 @@ class Posts:
                 hint=N_("Use the portal that is running, or stop it first."),
             )
 
-    def adopt(self, specs: dict[int, Spec]) -> None:
-        """At the start of a portal: go on with the engines of these deployments that live, clean away all others."""
+    def adopt(self, specs: dict[int, Spec]) -> bool:
+        """At the start of a portal: go on with the engines of these deployments that live, clean away all others.
+
+        False when another process looks after the engines.
+        """
         if not self._lock.take():
             log.warning("another process looks after the engines")
-            return
+            return False
         for path, identity in self._records.of_former_versions().items():
             if EngineProcess(identity).stop(self._settings.engine_stop_timeout_s):
                 path.unlink()
@@ -110,6 +119,9 @@ class Posts:
             else:
                 self._clean_away(record)
         self._remove_old_logs(set(specs))
+        if not self._records.deployment_ids():
+            shutil.rmtree(self._settings.engines_dir / "run", ignore_errors=True)  # sockets of engines that are gone
+        return True
 
     def close(self, *, stop_engines: bool) -> None:
         """End all threads. Engines that are not stopped live on and can be adopted."""

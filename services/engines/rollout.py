@@ -14,6 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -23,7 +24,7 @@ from services.engines import golden
 from services.engines.background import BackgroundCall
 from services.engines.deployment_rows import DeploymentRows
 from services.engines.desk import SETTLED
-from services.engines.gate import Gate
+from services.engines.gate import Gate, Hold
 from services.engines.golden import GoldenPrompt
 from services.engines.options import Spec
 from services.engines.posts import Posts
@@ -31,12 +32,13 @@ from services.engines.probe import EngineProbe
 from services.engines.states import EngineState
 from services.engines.supervisor import ReadyModels
 from services.engines.views import Mode, RolloutPlan, RolloutView, Step
-from services.errors import EngineError, PortalError
+from services.errors import AuditUnavailable, EngineError, PortalError
 from services.permissions import Actor
 from services.translation import N_
 
 POLL_S = 0.2
 GOLDEN_TIMEOUT_S = 120.0
+VERDICT_S = 30.0  # the supervisor has the same limit, and says more about why
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,7 @@ class Rollout:
         self._cancel = threading.Event()
         self._abandon = threading.Event()
         self._old_stopped = False
+        self._hold: Hold | None = None
         self._moved = False
         self._thread = threading.Thread(target=self._run, name="rollout", daemon=True)
 
@@ -113,6 +116,11 @@ class Rollout:
 
     def join(self, timeout_s: float | None = None) -> None:
         self._thread.join(timeout_s)
+
+    @property
+    def concerned(self) -> list[Spec]:
+        """Deployments that run, or may have to."""
+        return [spec for spec in (self.candidate, self._old) if spec is not None]
 
     @property
     def over(self) -> bool:
@@ -139,23 +147,31 @@ class Rollout:
         )
 
     def _run(self) -> None:
+        end: tuple[Step, PortalError | None] | None = None
+        try:
+            end = self._attempt()
+        finally:
+            if end is None:  # a bug is on its way to the log; it must not leave everybody without a model
+                end = Step.FAILED, _broken_off()
+                with ExitStack() as last:
+                    last.callback(self._finish, *end)
+                    self._roll_back("failed", end[1])
+            else:
+                self._finish(*end)
+
+    def _attempt(self) -> tuple[Step, PortalError | None]:
+        """How it ended; what failed is rolled back."""
         try:
             self._switch()
-            self._finish(Step.DONE)
         except _Abandoned:
-            self._finish(Step.CANCELLED)
+            return Step.CANCELLED, None
         except _Cancelled:
             self._roll_back("cancelled", None)
-            self._finish(Step.CANCELLED)
+            return Step.CANCELLED, None
         except PortalError as error:
             self._roll_back("failed" if self.plan.mode is Mode.FIRST else "rolled_back", error)
-            self._finish(Step.FAILED, error)
-        finally:
-            self._tools.gate.open(self.plan.roles)
-            if not self.over:  # a bug is on its way to the log
-                if not self._moved and self.plan.mode is not Mode.SHARED:
-                    self._tools.posts.stop(self.candidate, wait=False)
-                self._finish(Step.FAILED, _broken_off())
+            return Step.FAILED, error
+        return Step.DONE, None
 
     def _switch(self) -> None:
         tools, mode = self._tools, self.plan.mode
@@ -168,10 +184,12 @@ class Rollout:
             self._await_candidate()
             self._enter(Step.TESTING)
             self._test()
+        else:
+            self._await_candidate()
         tools.point(self.plan.roles, self.candidate)
         tools.rows.note_serving(self.candidate.id)
         self._moved = True
-        tools.gate.open(self.plan.roles)
+        tools.gate.open(self._hold)
         if self._old is not None and not self._old_stopped and not tools.serves(self._old):
             self._retire(self._old)
 
@@ -187,7 +205,7 @@ class Rollout:
         if old is None:
             raise RuntimeError("a rollout in place has something to replace")
         self._enter(Step.DRAINING)
-        tools.gate.hold(self.plan.roles, reason="switching", typical_s=self.plan.typical_start_s)
+        self._hold = tools.gate.hold(self.plan.roles, reason="switching", typical_s=self.plan.typical_start_s)
         self._drain(old)
         self._enter(Step.STOPPING)
         self._old_stopped = True
@@ -203,11 +221,12 @@ class Rollout:
                 return
 
     def _await_candidate(self) -> None:
-        """Raises what the candidate failed with."""
+        """Raises what the candidate failed with. A server elsewhere may not answer for ever: not longer than others."""
         desk = self._tools.posts.post(self.candidate).desk
+        deadline = time.monotonic() + self._tools.start_timeout_s + VERDICT_S
         while not (status := desk.wait_for_state((EngineState.READY, *SETTLED), POLL_S)).ready:
             self._raise_if_cancelled()
-            if status.state in SETTLED:
+            if status.state in SETTLED or time.monotonic() > deadline:
                 raise status.error or _broken_off()
 
     def _test(self) -> None:
@@ -236,12 +255,14 @@ class Rollout:
             return
         tools = self._tools
         self._enter(Step.ROLLING_BACK)
-        if self.plan.mode is not Mode.SHARED:
-            first = self.plan.mode is Mode.FIRST
+        shared, first = self.plan.mode is Mode.SHARED, self.plan.mode is Mode.FIRST
+        if not shared:
             tools.posts.stop(self.candidate, failure=error if first else None)
-            tools.rows.note_end(self.candidate.id, outcome, error)
         if self._old_stopped and self._old is not None:
             tools.posts.run(self._old)
+        if not shared:
+            tools.rows.note_end(self.candidate.id, outcome, error)
+        if self._old_stopped and self._old is not None:
             desk, settled = tools.posts.post(self._old).desk, (EngineState.READY, *SETTLED)
             deadline = time.monotonic() + tools.start_timeout_s
             while time.monotonic() < deadline and not self._abandon.is_set():
@@ -260,11 +281,14 @@ class Rollout:
 
     def _finish(self, step: Step, error: PortalError | None = None) -> None:
         self._ended, self._error = time.monotonic(), error
-        self._tools.gate.open(self.plan.roles)
+        self._tools.gate.open(self._hold)
         if step is Step.DONE and self._old_stopped and self._old is not None:
             self._tools.rows.note_end(self._old.id, "retired")
         self._enter(step)
-        self._on_end(self.view())
+        try:
+            self._on_end(self.view())
+        except AuditUnavailable as unavailable:  # it is written with the next event that can be
+            log.error("the end of the rollout is not in the audit yet: %s", unavailable)
 
 
 def _broken_off() -> EngineError:

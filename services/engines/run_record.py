@@ -17,7 +17,6 @@ class RunRecord:
     """One running engine. started_at: seconds since the epoch; command: for people, without the key.
 
     shared_memory: files in /dev/shm that its processes mapped when it became ready; removed when it has ended.
-    gpu_used_mib: of each GPU before it was started.
     """
 
     deployment_id: int
@@ -35,7 +34,6 @@ class RunRecord:
     log_offset: int
     was_ready: bool = False
     shared_memory: tuple[str, ...] = ()
-    gpu_used_mib: tuple[float, ...] = ()
 
     @property
     def identity(self) -> Identity:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
 from db.database import Database
 from db.engine_tables import ScheduledSwitch
 from db.tables import utc_now
 from services.engines.options import DeploymentSettings
-from services.errors import BadInput, NotFound, PortalError
+from services.errors import BadInput, NotFound, PortalError, RolloutInProgress
 from services.permissions import Actor
 from services.translation import N_
 
@@ -109,18 +110,22 @@ class Schedules:
             due = _last_due(schedule, now)
             if due is None or (schedule.last_run_at is not None and schedule.last_run_at >= due):
                 continue
-            error: PortalError | None = None
             if (now - due).total_seconds() <= LATEST_S:
-                error = self._order(schedule)
-            self._note(schedule.id, now, error)
+                self._order(schedule, now)
+            else:
+                self._note(schedule.id, now, None)
 
-    def _order(self, schedule: Schedule) -> PortalError | None:
+    def _order(self, schedule: Schedule, now: datetime) -> None:
+        """One that meets another switch is tried again until it would be too late."""
         try:
             self._switch(schedule)
+        except RolloutInProgress as error:
+            log.info("the planned switch of %s to %s waits: %s", schedule.role, schedule.model_id, error)
         except PortalError as error:
             log.warning("the planned switch of %s to %s: %s", schedule.role, schedule.model_id, error)
-            return error
-        return None
+            self._note(schedule.id, now, error)
+        else:
+            self._note(schedule.id, now, None)
 
     def _note(self, schedule_id: int, now: datetime, error: PortalError | None) -> None:
         with self._database.session() as session:
@@ -130,7 +135,10 @@ class Schedules:
 
     def _run(self) -> None:
         while not self._closed.wait(CHECK_S):
-            self.run_due()
+            try:
+                self.run_due()
+            except SQLAlchemyError:
+                log.exception("the planned switches could not be looked at")
 
 
 def _last_due(schedule: Schedule, now: datetime) -> datetime | None:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
@@ -16,12 +16,12 @@ from typing import Protocol
 from services.engines.background import BackgroundCall
 from services.engines.deployment_rows import DeploymentRows, StartReport
 from services.engines.desk import Desk, Order
-from services.engines.engine import Engine, EngineHome, GpuUse
+from services.engines.engine import Engine, EngineHome
 from services.engines.launchers.base import Launcher
 from services.engines.launchers.masking import masked
 from services.engines.observer import Observer
 from services.engines.options import DeploymentSettings, EngineKind
-from services.engines.process import EngineProcess
+from services.engines.process import EngineProcess, remove_shared_memory
 from services.engines.states import EngineState
 from services.errors import EngineError, EngineStartFailed, ModelFilesError, PortalError
 from services.settings import Settings
@@ -65,8 +65,7 @@ class ReadyModels(Protocol):
 class Equipment:
     """What supervisors work with.
 
-    launcher_for: the launcher of a model id with these settings; predict: MiB by the estimate, None when it has none;
-    gpu_use: used MiB of each GPU now.
+    launcher_for: the launcher of a model id with these settings; predict: MiB by the estimate, None when it has none.
     """
 
     settings: Settings
@@ -74,7 +73,6 @@ class Equipment:
     launcher_for: Callable[[str, DeploymentSettings], Launcher]
     rows: DeploymentRows
     predict: Callable[[str, DeploymentSettings], float | None] = lambda _model, _settings: None
-    gpu_use: GpuUse = tuple
 
 
 class End(Enum):
@@ -163,11 +161,11 @@ class Supervisor:
         """
         verified = bool(restarts or self._adopted)
         engine, self._adopted = self._adopted or self._launch(restarts), None
-        try:
-            return self._live(engine, order, None if verified else self._verification(), restarts)
-        except PortalError:
-            self._end(engine, 0)
-            raise
+        with ExitStack() as undo:
+            undo.callback(self._end, engine, 0)  # a failure here, or a bug, must not leave it running
+            ended = self._live(engine, order, None if verified else self._verification(), restarts)
+            undo.pop_all()
+        return ended
 
     def _live(self, engine: Engine, order: Order, verification: BackgroundCall | None, restarts: int) -> Ended | None:
         end = self._await_readiness(engine, order, verification)
@@ -219,8 +217,7 @@ class Supervisor:
             )
         self._end_recorded()
         launcher = self._equipment.launcher_for(spec.model_id, spec.settings)
-        gpu_use = self._equipment.gpu_use
-        engine = Engine.launch(self._home, launcher, spec, models.path(spec.model_id), gpu_use=gpu_use)
+        engine = Engine.launch(self._home, launcher, spec, models.path(spec.model_id))
         self._observer.launched(launcher)
         self._desk.note_pid(engine.process.pid or None)
         return engine
@@ -232,9 +229,13 @@ class Supervisor:
     def _end_recorded(self) -> None:
         """Never two engines of one deployment: end one that is still recorded, however it came to be forgotten."""
         record = self._home.records.load(self._spec.id)
-        if record is not None:
-            EngineProcess(record.identity).stop(self._settings.engine_stop_timeout_s)
-            self._home.records.remove(self._spec.id)
+        if record is None:
+            return
+        process = EngineProcess(record.identity)
+        while not process.stop(self._settings.engine_stop_timeout_s):
+            log.error("processes %s do not end after SIGKILL", process.members())
+        remove_shared_memory(record.shared_memory)
+        self._home.records.remove(self._spec.id)
 
     def _await_readiness(self, engine: Engine, order: Order, verification: BackgroundCall | None) -> End:
         """READY when it makes a token and its files are what they should be. Raises VerificationFailed."""
@@ -245,8 +246,8 @@ class Supervisor:
         while time.monotonic() < deadline:
             if not self._desk.wants(order):
                 return End.SUPERSEDED
-            if verification and verification.failure:
-                raise verification.failure
+            if verification and verification.done:
+                _require_verified(verification, self._spec.model_name)
             if not engine.process.alive():
                 return End.DIED
             if call is None or (call.done and not call.result):
@@ -313,7 +314,8 @@ class Supervisor:
                     partial(engine.probe.lives, self._settings.engine_probe_timeout_s), self._desk.wake
                 )
             self._observer.observe(engine)
-            engine.home.log.rotate_if_large()
+            with suppress(OSError):  # a full disk must not end the service
+                engine.home.log.rotate_if_large()
             self._desk.wait_for_news(order, POLL_S)
         return End.SUPERSEDED
 
@@ -329,8 +331,9 @@ class Supervisor:
         if engine.record.was_ready and self._desk.order.drain_s:
             self._drain(engine, self._desk.order.drain_s)
         self._desk.enter(EngineState.STOPPING, endpoint=None)
+        pids = engine.process.members()
         self._end(engine, self._stop_timeout_s(engine))
-        if not engine.gpu_memory_is_back(self._equipment.gpu_use) and not self._desk.order.run:
+        if not self._observer.gpu_memory_is_back(pids) and not self._desk.order.run:
             self._desk.give(Order(run=False, failure=_gpu_memory_kept()))
 
     def _drain(self, engine: Engine, limit_s: float) -> None:
@@ -349,6 +352,18 @@ class Supervisor:
         """Stop until nothing lives. A process that even SIGKILL does not end keeps everything here waiting, visibly."""
         while not engine.stop(timeout_s):
             log.error("processes %s do not end after SIGKILL", engine.process.members())
+
+
+def _require_verified(verification: BackgroundCall, name: str) -> None:
+    """Raises VerificationFailed, or ModelFilesError when the files could not even be read."""
+    if verification.failure is not None:
+        raise verification.failure
+    if verification.result is False:
+        raise ModelFilesError(
+            N_("The files of the model {name} could not be read."),
+            hint=N_("The disk may be damaged, or the files not ours to read: see the portal's log."),
+            name=name,
+        )
 
 
 def _unsupervised() -> EngineError:

@@ -418,19 +418,19 @@ class ReplacedModel(FakeChatModel):
         stream = super().stream(request, lease, heartbeat_s=heartbeat_s)
         if len(self.streams) == 1:
             stream._fails = retired()
-            self.gate.hold(("chat",), reason="switching", typical_s=40)
+            self.hold = self.gate.hold(("chat",), reason="switching", typical_s=40)
         return stream
 
 
 def test_while_models_are_switched_a_question_waits_in_line_and_says_where(service):
     model = FakeChatModel(TRUE)
-    model.gate.hold(("chat",), reason="switching", typical_s=40)
+    hold = model.gate.hold(("chat",), reason="switching", typical_s=40)
     answers = [service(model).stream(QUESTION, actor=ANNA) for _ in range(2)]
     assert [answer.waiting.place for answer in answers] == [1, 2]
     assert next(answers[0].deltas) == ""
     assert answers[0].outcome is None
     assert model.requests == []
-    model.gate.open(("chat",))
+    model.gate.open(hold)
     assert [read(answer) for answer in answers] == [TRUE, TRUE]
     assert answers[0].waiting is None
     assert answers[0].timings_ms["queue"] > 0
@@ -449,10 +449,10 @@ def test_a_waiting_question_that_is_stopped_leaves_the_line(service):
 
 def test_a_question_that_waited_for_nothing_keeps_its_passages(service):
     model = FakeChatModel(TRUE)
-    model.gate.hold(("chat",), reason="switching", typical_s=40)
+    hold = model.gate.hold(("chat",), reason="switching", typical_s=40)
     answer = service(model).stream(QUESTION, actor=ANNA)
     model.unavailable = EngineNotReady("The model is stopped.")
-    model.gate.open(("chat",))
+    model.gate.open(hold)
     assert read(answer) == ""
     assert answer.outcome is Outcome.PASSAGES
     assert answer.passages
@@ -464,7 +464,7 @@ def test_an_answer_whose_model_is_replaced_begins_anew_first_in_line(service):
     while answer.waiting is None:
         next(answer.deltas)
     assert (answer.restarts, answer.text, answer.waiting.place) == (1, "", 1)
-    model.gate.open(("chat",))
+    model.gate.open(model.hold)
     read(answer)
     assert (answer.outcome, answer.text) == (Outcome.ANSWERED, TRUE)
 

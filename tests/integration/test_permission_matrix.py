@@ -90,6 +90,7 @@ METHODS: dict[str, Permission | None] = {
     "model_operations.add_from_folder": P.RUN_MODELS,
     "model_operations.add_from_hub": P.RUN_MODELS,
     "model_operations.add_schedule": P.RUN_MODELS,
+    "model_operations.bundles": P.RUN_MODELS,
     "model_operations.cancel_fetch": P.RUN_MODELS,
     "model_operations.cancel_rollout": P.RUN_MODELS,
     "model_operations.catalogue": P.RUN_MODELS,

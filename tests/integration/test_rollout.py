@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
 import pytest
 
 from services.chat_model import ChatModel, ChatRequest
+from services.engines import observer as observer_module
 from services.engines.deployments import Deployments, EngineState
 from services.engines.golden import GoldenPrompt
 from services.engines.options import DeploymentSettings
@@ -22,6 +25,7 @@ from services.engines.views import Alternative, Mode, Step
 from services.errors import (
     BadInput,
     DoesNotFit,
+    EngineError,
     EngineRetired,
     EngineStartFailed,
     GoldenPromptFailed,
@@ -406,13 +410,102 @@ def test_a_stopped_model_is_not_started_where_another_took_its_memory(bench: Ben
     assert portal.status("chat").state is EngineState.STOPPED
 
 
-def test_a_bug_in_a_switch_leaves_the_old_model_and_no_candidate(bench: Bench) -> None:
+@pytest.mark.parametrize("mode", [Mode.BESIDE, Mode.IN_PLACE])
+def test_a_bug_in_a_switch_leaves_the_old_model_and_no_candidate(bench: Bench, mode: Mode) -> None:
     portal = bench.ready_portal()
-    bench.golden = [GoldenPrompt(prompt=None, any_of=(None,))]  # not what golden prompts are made of
+    if mode is Mode.IN_PLACE:
+        bench.memory.only_one_fits()
+    bench.golden = None  # asking for it is the bug
+    portal._tools = replace(portal._tools, golden_prompts=lambda model_id: bench.golden[model_id])
     switch(portal)
     assert finish(portal) is Step.FAILED
+    assert portal.wait_ready("chat", 10).ready
     assert served(portal) == MODEL
     until(lambda: len(RunRecords(bench.settings.engines_dir).deployment_ids()) == 1)
+
+
+def test_a_start_during_a_switch_is_refused(bench: Bench) -> None:
+    portal = bench.ready_portal()
+    bench.memory.only_one_fits()
+    bench.launcher.by_model[OTHER] = ("--load-seconds", "3")
+    switch(portal)
+    until(lambda: step_of(portal) is Step.STARTING)
+    with pytest.raises(RolloutInProgress):
+        portal.start("chat")
+    assert finish(portal) is Step.DONE
+    assert len(RunRecords(bench.settings.engines_dir).deployment_ids()) == 1
+
+
+def test_a_server_elsewhere_that_never_answers_ends_the_switch(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, engine_start_timeout_s=1)
+    portal = bench.ready_portal()
+    elsewhere = DeploymentSettings(engine="external")
+    bench.launcher.by_model[OTHER] = ("--exit-after", "0", "--load-seconds", "60")
+    portal._tools = replace(portal._tools, start_timeout_s=-25)
+    portal.switch("chat", OTHER, elsewhere)
+    assert finish(portal) is Step.FAILED
+    assert served(portal) == MODEL
+    bench.close()
+
+
+def test_switching_an_unloaded_model_loses_no_question_and_has_a_way_back(bench: Bench) -> None:
+    portal = bench.portal()
+    portal.start("chat", MODEL, DeploymentSettings(idle_unload_minutes=1))
+    assert portal.wait_ready("chat", 10).ready
+    portal.wait_rollout(10)
+    observer = portal._posts.known(portal.status("chat").deployment_id).observer
+    observer._idle_s = lambda since: 61.0
+    until(lambda: portal.status("chat").unloaded)
+    observer._idle_s = lambda since: 0.0
+    bench.launcher.by_model[OTHER] = ("--load-seconds", "60", "--exit-after", "1.5")
+    switch(portal)
+    until(lambda: step_of(portal) is Step.STARTING)
+    lease = portal.enter("chat")
+    assert lease.place.reason == "switching"
+    assert finish(portal) is Step.FAILED
+    assert lease.wait(10)
+    assert lease.endpoint.model_id == MODEL
+
+
+def test_a_role_moves_to_a_shared_deployment_only_when_it_is_ready(bench: Bench) -> None:
+    bench.launcher.options = ("--load-seconds", "1.5")
+    portal = bench.portal()
+    portal.start("code", OTHER)
+    settings = portal.rows.view(portal.status("code").deployment_id).settings
+    portal.wait_rollout(10)
+    portal.start("chat", MODEL)
+    portal.wait_rollout(10)
+    os.kill(portal.status("code").pid, signal.SIGKILL)
+    until(lambda: portal.status("code").state is EngineState.STARTING)
+    portal.switch("chat", OTHER, settings)
+    assert served(portal) == MODEL, "until the other one is back"
+    assert finish(portal) is Step.DONE
+    assert (served(portal), portal.status("chat").ready) == (OTHER, True)
+
+
+def test_a_model_in_use_by_any_of_its_names_is_not_given_away(bench: Bench) -> None:
+    portal = bench.ready_portal()
+    with pytest.raises(EngineError, match="in use"):
+        portal.require_unused(MODEL)
+    bench.memory.only_one_fits()
+    bench.launcher.by_model[OTHER] = ("--load-seconds", "3")
+    switch(portal)
+    until(lambda: step_of(portal) is Step.STARTING)
+    with pytest.raises(EngineError, match="in use"):
+        portal.require_unused(MODEL)  # it may have to serve again
+    finish(portal)
+    portal.require_unused(MODEL)
+
+
+def test_gpu_memory_that_does_not_come_back_is_said(bench: Bench) -> None:
+    bench.launcher.device = "cuda"
+    portal = bench.ready_portal()
+    portal._posts.known(portal.status("chat").deployment_id).observer._memory_of = lambda pids, _device: 5000.0
+    observer_module.GPU_PATIENCE_S = 0.2
+    portal.stop("chat")
+    observer_module.GPU_PATIENCE_S = 20.0
+    assert portal.status("chat").state is EngineState.FAILED
+    assert "GPU memory did not come back" in portal.status("chat").reason
 
 
 def test_a_model_that_does_not_fit_names_its_variants_that_do(tmp_path: Path) -> None:

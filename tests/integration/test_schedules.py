@@ -84,12 +84,21 @@ def test_a_switch_that_was_missed_while_the_portal_was_off_is_left_out(plan: Pla
 
 def test_what_came_of_it_is_kept(plan: Plan) -> None:
     plan.add("04:30")
-    plan.error = RolloutInProgress("{who} is switching.", who="Li")
+    plan.error = NotFound("There is no model {id}.", id="big")
     plan.later(minutes=30)
     (schedule,) = plan.schedules.list()
-    assert str(schedule.last_error) == "Li is switching."
+    assert str(schedule.last_error) == "There is no model big."
     assert schedule.last_run_at == datetime(2026, 11, 20, 4, 30, tzinfo=UTC)
     assert (schedule.settings, schedule.created_by_name) == (NIGHT, "adam")
+
+
+def test_one_that_meets_another_switch_is_tried_again(plan: Plan) -> None:
+    plan.add("04:30")
+    plan.error = RolloutInProgress("{who} is switching.", who="Li")
+    assert plan.later(minutes=30) == []
+    plan.error = None
+    assert plan.later(minutes=2) == ["big"]
+    assert plan.later(minutes=2) == ["big"]
 
 
 def test_a_removed_one_does_nothing(plan: Plan) -> None:

@@ -53,6 +53,7 @@ class FakeModelOperations:
     planned: list[SimpleNamespace] = field(default_factory=list)
     lines: list[str] = field(default_factory=lambda: ["INFO loading", "ERROR out of memory", "INFO bye"])
     refuse: dict[str, PortalError] = field(default_factory=dict)
+    bundle_files: list[str] = field(default_factory=lambda: ["in.zhiku.tar"])
     ordered: list[tuple] = field(default_factory=list)  # (method, its arguments)
 
     # Looking
@@ -203,6 +204,9 @@ class FakeModelOperations:
     def export_bundle(self, model_id: str, actor: Actor, folder: str = "") -> Path:
         self._note("export_bundle", model_id)
         return Path("/bundles") / f"{model_id}.zhiku.tar"
+
+    def bundles(self, actor: Actor) -> list[str]:
+        return self.bundle_files
 
     def import_bundle(self, path: str, actor: Actor) -> str:
         self._note("import_bundle", path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.engines.gate import Gate
+from services.engines.gate import Gate, Hold
 from services.engines.states import Endpoint, nothing_ordered
 from services.errors import EngineNotReady
 
@@ -25,8 +25,8 @@ class Roles:
         return Endpoint("http://127.0.0.1:1/v1", "", "m", Path(), deployment_id=self.deployments[role])
 
 
-def held(gate: Gate) -> None:
-    gate.hold(("chat",), reason="switching", typical_s=40)
+def held(gate: Gate) -> Hold:
+    return gate.hold(("chat",), reason="switching", typical_s=40)
 
 
 def test_a_request_is_let_in_at_once_and_counted_until_it_is_released() -> None:
@@ -64,10 +64,10 @@ def test_other_roles_do_not_wait() -> None:
 def test_those_who_waited_are_let_in_to_the_model_that_answers_now() -> None:
     roles = Roles(chat=1)
     gate = Gate(roles)
-    held(gate)
+    hold = held(gate)
     lease = gate.enter("chat")
     roles.deployments["chat"] = 2
-    gate.open(("chat",))
+    gate.open(hold)
     assert lease.wait(0)
     assert lease.endpoint.deployment_id == 2
     assert (gate.running(1), gate.running(2)) == (0, 1)
@@ -76,10 +76,10 @@ def test_those_who_waited_are_let_in_to_the_model_that_answers_now() -> None:
 def test_those_who_waited_learn_why_there_is_no_model_after_all() -> None:
     roles = Roles(chat=1)
     gate = Gate(roles)
-    held(gate)
+    hold = held(gate)
     lease = gate.enter("chat")
     del roles.deployments["chat"]
-    gate.open(("chat",))
+    gate.open(hold)
     with pytest.raises(EngineNotReady):
         lease.wait(0)
 
@@ -144,12 +144,35 @@ def test_a_hundred_threads_come_and_go_and_none_is_lost() -> None:
                 pass
             answered.append(lease.endpoint.deployment_id)
 
-    held(gate)
+    hold = held(gate)
     threads = [threading.Thread(target=ask) for _ in range(100)]
     for thread in threads:
         thread.start()
-    gate.open(("chat",))
+    gate.open(hold)
     for thread in threads:
         thread.join(10)
     assert answered == [1] * 100
     assert gate.running(1) == 0
+
+
+def test_a_hold_that_another_took_the_place_of_opens_nothing() -> None:
+    gate = Gate(Roles(chat=1))
+    waking = gate.hold(("chat",), reason="loading", typical_s=10)
+    lease = gate.enter("chat")
+    switching = held(gate)
+    gate.open(waking)
+    assert lease.place.reason == "switching"
+    gate.open(switching)
+    assert lease.wait(0)
+
+
+def test_a_lease_that_is_dropped_under_another_lock_waits_for_nothing() -> None:
+    gate = Gate(Roles(chat=1))
+    lease = gate.enter("chat")
+    with gate._changed:  # somebody else is at the gate
+        dropping = threading.Thread(target=lease.__del__)
+        dropping.start()
+        dropping.join(5)
+        assert not dropping.is_alive()
+    assert gate.running(1) == 0
+    lease._over = True

@@ -44,7 +44,7 @@ def test_every_prompt_is_asked_and_the_first_bad_answer_is_told() -> None:
         return "Rome." if len(asked) == 2 else "Paris."
 
     prompts = [GoldenPrompt(f"Capital {n}?", ("paris",)) for n in range(3)]
-    with pytest.raises(GoldenPromptFailed, match="“Capital 1\\?” with “Rome.”"):
+    with pytest.raises(GoldenPromptFailed, match=r"“Capital 1\?” with “Rome\.”"):
         check(generate, prompts)
     assert asked == ["Capital 0?", "Capital 1?"]
 

@@ -28,6 +28,7 @@ from services.translation import N_
 MODULE = "vllm.entrypoints.openai.api_server"
 SHIM = Path(__file__).with_name("torchvision_shim")
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+SOCKET_FOLDER_MAX = 60  # of the 107 bytes that the kernel allows; vLLM appends a UUID and more
 IMAGES_PER_PROMPT = 1
 IMAGE_CACHE_GIB = 0.25  # vLLM's own 4 would let its API process grow beyond any estimate
 QUIET_AND_OFFLINE = {
@@ -111,7 +112,8 @@ class VllmLauncher:
             command += ["--limit-mm-per-prompt", json.dumps({"image": IMAGES_PER_PROMPT})]
             command += ["--mm-processor-cache-gb", str(IMAGE_CACHE_GIB)]
             environment |= self._vision_environment()
-        return LaunchPlan(command, environment, served_name=request.model_id)
+        answering = settings.lora[0].name if settings.lora else request.model_id
+        return LaunchPlan(command, environment, served_name=answering)
 
     def _common_environment(self, request: LaunchRequest) -> dict[str, str]:
         caches = {
@@ -122,6 +124,9 @@ class VllmLauncher:
             "TRITON_CACHE_DIR": "triton",
         }
         folders = {name: str(request.cache_dir / folder) for name, folder in caches.items()}
+        sockets = request.cache_dir.parent / "run"
+        if len(str(sockets)) <= SOCKET_FOLDER_MAX:  # else vLLM's own, /tmp: the address of a socket is short
+            folders["VLLM_RPC_BASE_PATH"] = str(sockets)
         return QUIET_AND_OFFLINE | folders | {"VLLM_API_KEY": request.api_key}
 
     def _cpu_part(self, config: ModelConfig, request: LaunchRequest) -> tuple[list[str], dict[str, str]]:

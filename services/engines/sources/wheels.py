@@ -78,7 +78,8 @@ def _download_wheel(requirement: str, folder: Path, arrived) -> Path:
     temporary.mkdir(parents=True)
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
     command += ["--progress-bar", "off", "--no-input", "-d", str(folder), requirement]
-    environment = {**os.environ, "TMPDIR": str(temporary), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL_")}
+    environment = {**inherited, "TMPDIR": str(temporary), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     log = folder / "pip.log"
     with log.open("w") as output:
         pip = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
