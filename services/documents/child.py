@@ -27,6 +27,7 @@ MIB = 1 << 20
 STDERR_KEPT_BYTES = 4000
 KILLED_BY_LIMIT = (signal.SIGXCPU, signal.SIGKILL, signal.SIGXFSZ)
 OUT_OF_MEMORY = (signal.SIGTRAP, signal.SIGILL, signal.SIGABRT)  # how PDFium ends when memory is refused
+STARVED = ("MemoryError", "failed to map segment", "annot allocate memory")  # libraries are mapped on the way, too
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ def _explain(returncode: int, stderr: str, settings: Settings) -> PortalError:
     log.warning("the reading child ended with %s: %s", returncode, stderr)
     if -returncode in KILLED_BY_LIMIT:
         return took_too_long(settings.reading_timeout_s)
-    if -returncode in OUT_OF_MEMORY or "MemoryError" in stderr:
+    if -returncode in OUT_OF_MEMORY or any(words in stderr for words in STARVED):
         return out_of_memory(settings.reading_memory_mib)
     return CorruptFile(
         N_("The file cannot be read: the reader broke on it."),

@@ -33,6 +33,8 @@ __all__ = ["Deployments", "Endpoint", "EngineState", "EngineStatus"]
 
 log = logging.getLogger(__name__)
 
+END_OF_START_S = 10.0
+
 OnEnd = Callable[[RolloutView], None]
 
 
@@ -230,6 +232,7 @@ class Deployments:
         spec = self._roles.get(role)
         same = spec is not None and model_id in (None, spec.model_id) and settings in (None, spec.settings)
         if spec is not None and same:
+            self._await_end_of_failed_start(spec)
             with self._guard:
                 self._start_again(spec)
         elif model_id is None:
@@ -316,6 +319,14 @@ class Deployments:
         if rollout is not None and not rollout.over and rollout.plan.mode is Mode.FIRST and role in rollout.plan.roles:
             rollout.cancel()
             rollout.join()
+
+    def _await_end_of_failed_start(self, spec: Spec) -> None:
+        """A first start that has failed is only being put away: no reason to refuse another."""
+        rollout = self._rollout
+        if rollout is None or rollout.plan.mode is not Mode.FIRST or rollout.candidate != spec:
+            return
+        if self._posts.post(spec).desk.state is EngineState.FAILED:
+            rollout.join(END_OF_START_S)
 
     def _refuse_if_switching(self) -> None:
         rollout = self._rollout
