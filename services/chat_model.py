@@ -314,7 +314,7 @@ def _new_client(endpoint: Endpoint, timeout_s: float) -> OpenAI:
         api_key=endpoint.api_key,
         max_retries=0,
         timeout=Timeout(timeout_s, connect=5.0),
-        http_client=DefaultHttpx2Client(trust_env=endpoint.model_path == ELSEWHERE),
+        http_client=DefaultHttpx2Client(trust_env=not endpoint.local),
     )
 
 

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import psutil
 
@@ -18,7 +17,6 @@ from services.translation import N_
 if TYPE_CHECKING:
     from httpx import BaseTransport, Response
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 QUICK_S = 5
 BUSY_CORES = 0.3  # core-seconds per second of a process that computes, on a machine that has room for it
 STARVED_CORES = 0.05  # and on one that has none; engines that hang have been seen to use 0.01
@@ -48,7 +46,7 @@ class EngineProbe:
         """
         import httpx
 
-        local = urlsplit(endpoint.base_url).hostname in LOOPBACK
+        local = endpoint.local
         self._model = endpoint.served_name or endpoint.model_id
         self._base_url = endpoint.base_url
         self._root = endpoint.base_url.removesuffix("/v1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from services.engines.options import EngineKind
 from services.errors import EngineNotReady, PortalError
@@ -79,6 +80,11 @@ class Endpoint:
     served_name: str = ""
     deployment_id: int = 0
     engine: EngineKind = "vllm"
+
+    @property
+    def local(self) -> bool:
+        """On loopback: reached without the environment's proxies."""
+        return urlsplit(self.base_url).hostname in ("127.0.0.1", "::1", "localhost")
 
 
 def not_ready(state: EngineState, elapsed_s: float, typical_start_s: float) -> EngineNotReady:

@@ -146,6 +146,7 @@ def test_an_engine_killed_in_the_middle_keeps_the_partial_answer(portal: PortalP
 
 
 def test_stopping_the_portal_leaves_no_process(portal: PortalProcess) -> None:
+    wait_until(lambda: portal.engine()["pid"] is not None, 60, "the killed engine was not started again")
     pid = portal.engine()["pid"]
     tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     portal.stop()
