@@ -91,10 +91,6 @@ class ChatModel:
         limits = _Limits(started, self._settings.first_token_timeout_s, self._settings.answer_timeout_s, heartbeat_s)
         return ChatStream(chunks, limits, lease, self._failure)
 
-    def served_model_id(self, *, role: str = "chat") -> str:
-        """Catalogue id of the model that answers now. Raises what Deployments.endpoint raises."""
-        return self._deployments.endpoint(role).model_id
-
     def count_tokens(self, text: str, lease: Lease) -> int:
         """Tokens of the text for the lease's model, without special tokens; of a model elsewhere a careful guess.
 

@@ -140,11 +140,6 @@ class FakeChatModel:
         self.streams.append(FakeChatStream(reply, prompt_tokens, self.model_id, self.fails))
         return self.streams[-1]
 
-    def served_model_id(self, *, role: str = "chat") -> str:
-        if self.unavailable:
-            raise self.unavailable
-        return self.model_id
-
     def count_tokens(self, text: str, lease: Lease) -> int:
         return _count(text)
 

@@ -12,7 +12,6 @@ from services.engines.fitting import Question, answer
 from services.engines.hardware import Machine, read_machine
 from services.engines.known_shapes import KnownShapes, Models
 from services.engines.memory import Estimate, ModelShape
-from services.engines.needs import kv_cache_gib_for
 from services.engines.options import DeploymentSettings
 from services.engines.usage import MemoryOf
 
@@ -81,18 +80,9 @@ class Estimator:
         estimate = self.estimate(model_id, settings)
         return estimate.predicted_mib if estimate else None
 
-    def shape(self, model_id: str) -> ModelShape | None:
-        """As far as it is known without a network."""
-        return self._shapes.of(model_id)
-
     def consult_hub(self, model_id: str) -> ModelShape:
         """Read the headers on the hub, seconds; later estimates use them. Raises FetchFailed, GatedModel, …"""
         return self._shapes.consult(model_id)
-
-    def kv_cache_gib_for(self, model_id: str, settings: DeploymentSettings) -> float | None:
-        """Room on a CPU for context times requests, in float32."""
-        shape = self._shapes.of(model_id)
-        return kv_cache_gib_for(shape, settings) if shape else None
 
     def _device(self, model_id: str, machine: Machine, settings: DeploymentSettings) -> str:
         if self._device_of is not None:

@@ -162,12 +162,6 @@ def test_an_engine_that_cannot_read_the_model_is_refused_with_a_way_out(form: st
     assert refusal.value.hint
 
 
-def test_the_engines_of_a_model_are_those_installed_the_best_first(tmp_path: Path) -> None:
-    assert launchers(tmp_path).engines_for("safetensors") == ["vllm", "transformers"]
-    assert launchers(tmp_path).engines_for("external") == ["external"]
-    assert launchers(tmp_path).engines_for("safetensors for transformers") == ["transformers"]
-
-
 class OneCommand:
     """A launcher of a program whose help the test makes up."""
 

@@ -63,12 +63,6 @@ class Launchers:
             raise _mismatch(form, settings.engine)
         return self._launchers[settings.engine]
 
-    def engines_for(self, model_id: str) -> list[EngineKind]:
-        """Those installed here that read the model, by its format and its catalogue entry, the best first."""
-        variant = self._models.variant(model_id)
-        possible = [kind for kind in ENGINES_BY_FORMAT[variant.format] if kind in variant.engines]
-        return [kind for kind in possible if kind == "external" or self._launchers[kind].version()]
-
     @cached_property
     def _launchers(self) -> dict[EngineKind, Launcher]:
         hardware = self._read_hardware()
