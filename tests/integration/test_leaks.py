@@ -67,12 +67,12 @@ ZOE = Owner(
     collection="Zebra office",
     titles=("zebra-protocol.docx", "斑马计划.pdf"),
     texts=(
-        "The zebra protocol opens the east vault with the code MARZIPAN 7319. Only two people know the code.",
+        "The zebra protocol opens the east vault with the code MARZIPAN 73198264. Only two people know the code.",
         "斑马计划的金库密码是七三一九。只有两个人知道这个密码。",
         "Annual leave of the zebra office is 31 days.",
     ),
     topics=("the zebra protocol", "the code of the east vault", "斑马计划的金库密码"),
-    marks=("MARZIPAN", "7319", "七三一九", "31 days", "Only two people know"),
+    marks=("MARZIPAN", "73198264", "七三一九", "31 days", "Only two people know"),
     first_id=100,
 )
 WALT = Owner(
@@ -80,12 +80,12 @@ WALT = Owner(
     collection="Walrus office",
     titles=("walrus-contract.docx", "海象合同.pdf"),
     texts=(
-        "The walrus contract pays OSTRICH 88123 crowns a year to the harbour. It is renewed in secret.",
+        "The walrus contract pays OSTRICH 88123047 crowns a year to the harbour. It is renewed in secret.",
         "海象合同每年支付八八一二三克朗。合同每年秘密续签。",
         "Annual leave of the walrus office is 27 days.",
     ),
     topics=("the walrus contract", "the crowns paid to the harbour", "海象合同支付的克朗"),
-    marks=("OSTRICH", "88123", "八八一二三", "27 days", "renewed in secret"),
+    marks=("OSTRICH", "88123047", "八八一二三", "27 days", "renewed in secret"),
     first_id=200,
 )
 PAIRS = [(ZOE, WALT), (WALT, ZOE)]
