@@ -29,12 +29,17 @@ engine-vision: install ## What vLLM needs beside the lock for models that see, w
 		--target .venv/vision -r requirements/vision.txt
 .PHONY: engine-vision
 
-test: setup chromium ## Run all tests, the real engine and a browser included
+test: setup chromium sandbox ## Run all tests, the real engine and a browser included
 	@.venv/bin/python -m pytest
 
 chromium: # The browser tests drive the system's browser
 	@command -v chromium >/dev/null || { echo "The browser tests need Chromium. Debian: apt install chromium fonts-noto-cjk" >&2; exit 1; }
 .PHONY: chromium
+
+sandbox: # The sandbox's tests run programs of every language in both isolations
+	@for program in bwrap node javac setpriv; do command -v $$program >/dev/null || { \
+		echo "The sandbox tests need $$program. Debian: apt install bubblewrap nodejs default-jdk-headless util-linux" >&2; exit 1; }; done
+.PHONY: sandbox
 
 lint: install ## Check style and formatting
 	@.venv/bin/ruff check .

@@ -20,6 +20,7 @@ PortalError                    message and hint, translatable; everything else t
 │   └── AuditKeyMissing        the audit was made with a key that is not here
 ├── IndexMismatch              the index was made by another embedder
 ├── IndexInUse                 another process owns the vector index
+├── SandboxUnavailable         code cannot be run safely here, or what runs it is not installed
 ├── ModelFilesError            model files missing, damaged or not to be had
 │   ├── FetchFailed
 │   │   ├── GatedModel         the hub wants a token, or its terms accepted
@@ -145,6 +146,10 @@ class IndexMismatch(PortalError):
 
 class IndexInUse(PortalError):
     """Another process owns the vector index."""
+
+
+class SandboxUnavailable(PortalError):
+    """Code cannot be run safely here, or what runs it is not installed."""
 
 
 class ModelFilesError(PortalError):

@@ -95,6 +95,15 @@ class Settings(BaseSettings):
     evidence_tokens: int = Field(150, description="Most that passages may take of a prompt, tokens of the chat model.")
     refusal_threshold: float = Field(0.5, description="Confidence in [0, 1] below which a question is refused.")
 
+    run_code: bool = Field(True, description="Run generated code and its tests in the sandbox.")
+    sandbox_jobs: int = Field(2, ge=1, description="Programs that run in the sandbox at the same time.")
+    sandbox_timeout_s: float = Field(20, description="Seconds one program may run in the sandbox.")
+    sandbox_memory_mib: int = Field(512, description="Memory of one program in the sandbox, MiB.")
+
+    image_max_mib: int = Field(25, description="Largest picture that can be uploaded, MiB.")
+    image_max_megapixels: int = Field(50, description="Largest picture that is decoded, millions of pixels.")
+    audit_images: bool = Field(False, description="Keep a copy of every picture asked about, for auditors.")
+
     upload_max_mib: int = Field(200, description="Largest file that can be uploaded, MiB.")
     unpacked_max_mib: int = Field(500, description="Largest size of a Word file's parts when unpacked, MiB.")
     reading_memory_mib: int = Field(1024, description="Memory limit of the child that reads a file, MiB.")
