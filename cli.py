@@ -115,6 +115,28 @@ def ask(question: str, collection: str | None = None) -> dict:
         return run("ask", question=question, collection=collection, start_engine=True)
 
 
+@command(app, "code")
+def code(
+    requirement: str,
+    language: Annotated[str, typer.Option(help="python, java or javascript.")] = "python",
+    run: Annotated[bool, typer.Option("--run", help="Run the code and its tests in the sandbox.")] = False,
+) -> dict:
+    """Write code for a requirement; starts the chat engine if it is not running."""
+    with operations() as carry_out:
+        return carry_out("code", requirement=requirement, language=language, run=run, start_engine=True)
+
+
+@command(app, "image")
+def image(
+    file: Path,
+    question: str,
+    page: Annotated[int, typer.Option(min=1, help="Of a PDF or TIFF.")] = 1,
+) -> dict:
+    """Ask about a picture; starts the chat engine if it is not running."""
+    with operations() as run:
+        return run("image", path=str(file.resolve()), question=question, page=page, start_engine=True)
+
+
 @command(app, "demo")
 def demo() -> dict:
     """Ask the samples one question in each language."""
@@ -255,6 +277,26 @@ def eval_answers(
     with console.services_with_engine(settings) as services:
         setup = Setup(settings, services.embedder, services.chat_model, services.catalogue, services.models)
         return evaluate_answers(setup, passages, questions, Plan(half=half, questions=number, budgets=chosen))
+
+
+@command(evaluate, "code")
+def eval_code(
+    problems: Annotated[Path, typer.Option(help="HumanEval or HumanEval-X, JSON lines, gzipped or not.")],
+    *,
+    language: Annotated[str, typer.Option(help="python, java or javascript.")] = "python",
+    limit: Annotated[int, typer.Option(help="Problems.")] = 80,
+    skip: Annotated[int, typer.Option(help="Problems left out at the beginning.")] = 0,
+    at_once: Annotated[int, typer.Option(help="Answers written at the same time.")] = 8,
+    model: Annotated[str, typer.Option(help="Catalogue id; empty: the default model.")] = "",
+    record: Annotated[Path | None, typer.Option(help="File for the answers.")] = None,
+) -> dict:
+    """pass@1 of the plain answer and with one repair round, with intervals. Starts the engine."""
+    from services.code.evaluation import CodeSetup, Plan, evaluate_code
+
+    settings = Settings(**({"chat_model": model} if model else {}), engine_max_num_seqs=max(8, at_once))
+    with console.services_with_engine(settings) as services:
+        setup = CodeSetup(settings, services.chat_model, services.catalogue, services.models)
+        return evaluate_code(setup, problems, Plan(language, skip, limit, at_once, record))
 
 
 @command(evaluate, "masking")

@@ -95,11 +95,14 @@ class Chunk(Base):
 
 
 class Conversation(Base):
+    """kind: the screen it was held on: ask, code or image."""
+
     __tablename__ = "conversations"
-    __table_args__ = (Index("ix_conversations_actor", "actor_id", "updated_at"),)
+    __table_args__ = (Index("ix_conversations_kind", "actor_id", "kind", "updated_at"),)
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)  # random hex: not guessable
     actor_id: Mapped[str] = mapped_column(String(100))
+    kind: Mapped[str] = mapped_column(String(10), default="ask")
     title: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     updated_at: Mapped[datetime] = mapped_column(default=utc_now)
@@ -109,6 +112,7 @@ class Message(Base):
     """One turn of a conversation: `question` by a person or `answer` by the portal.
 
     outcome of an answer: answered, refused, passages (the model was not there: passages only), cancelled, failed.
+    content: what the screen of the conversation needs beyond the text. rating of an answer: up, down or none yet.
     """
 
     __tablename__ = "messages"
@@ -125,6 +129,9 @@ class Message(Base):
     error: Mapped[dict | None]
     model: Mapped[str] = mapped_column(String(200), default="")
     timings_ms: Mapped[dict] = mapped_column(default=dict)
+    content: Mapped[dict] = mapped_column(default=dict)
+    rating: Mapped[str] = mapped_column(String(10), default="")
+    comment: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 

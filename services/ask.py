@@ -9,31 +9,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
 from db.database import Database
-from db.tables import Conversation, Message
+from db.tables import Message
+from services.answering import Outcome, Written, enter_first_of, write
 from services.ask_audit import AskRecorder
 from services.audit.events import Action
 from services.audit.trail import Act
 from services.chat_model import ChatRequest
-from services.conversation_export import to_markdown
-from services.conversations import AskedQuestion, Conversations, StoredPassage, Turn
-from services.errors import (
-    BadInput,
-    EngineError,
-    EngineNotReady,
-    EngineRetired,
-    EngineStartFailed,
-    ModelFilesError,
-    PortalError,
-)
+from services.conversations import AskedQuestion, Conversations, StoredPassage
+from services.errors import BadInput, EngineNotReady, EngineStartFailed, PortalError
 from services.evidence import choose_evidence
-from services.permissions import Actor, Permission, check
+from services.kept_conversations import KeptConversations
+from services.permissions import Actor
 from services.prompts import answer_messages
 from services.questions import is_about_code
 from services.retrieval.citations import Citation, align, without_markers
@@ -42,27 +33,16 @@ from services.stopwatch import Clock, Stopwatch
 from services.translation import N_, Language, language_of
 
 if TYPE_CHECKING:
-    from services.chat_model import ChatModel, ChatStream
+    from services.chat_model import ChatModel
     from services.documents.membership import Membership
     from services.engines.catalogue import Catalogue
-    from services.engines.gate import Lease, QueuePlace
+    from services.engines.gate import Lease
     from services.retrieval.retriever import Passage, Retriever
 
 NOT_FOUND: dict[Language, str] = {"zh": "未找到相关内容", "en": "Not found in the documents"}
 PASSAGES = 6  # retrieved per question: the evidence is chosen from them, and they are what is shown as nearest
 QUESTION_MAX_LENGTH = 2000  # characters
-HEARTBEAT_S = 0.5  # while the model reads, an empty delta this often: whoever reads the answer can stop it
 ANOTHER_WORDING = 0.7  # temperature of a regenerated answer: at 0 it would be the same again
-
-
-class Outcome(StrEnum):
-    """What came of a question."""
-
-    ANSWERED = "answered"
-    REFUSED = "refused"  # nothing good enough was found and no model was asked, or the model found nothing in it
-    PASSAGES = "passages"  # the model is not there; the passages are
-    CANCELLED = "cancelled"  # stopped by the person; text is what there was until then
-    FAILED = "failed"  # `error` says why; text is what there was until then
 
 
 def _no_deltas() -> Generator[str, None, None]:
@@ -70,7 +50,7 @@ def _no_deltas() -> Generator[str, None, None]:
 
 
 @dataclass
-class Answer:
+class Answer(Written):
     """The answer to one question, while it comes and after.
 
     Known at once: conversation_id, question, language, passages (best first), timings of retrieval; and for what needs
@@ -86,18 +66,8 @@ class Answer:
     meaning: str = ""  # the question to stand alone: with the one before it when only both together found something
     passages: list[Passage] = field(default_factory=list)
     deltas: Generator[str, None, None] = field(default_factory=_no_deltas)
-    text: str = ""
     citations: list[Citation] = field(default_factory=list)
-    outcome: Outcome | None = None  # None: not finished
-    error: PortalError | None = None
     confidence: float = 0.0  # of the retrieval, in [0, 1]
-    model_id: str = ""
-    prompt_template: str = ""
-    waiting: QueuePlace | None = None  # while it stands in line for a model
-    restarts: int = 0  # how often it began anew because its model was replaced; text is then empty again
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    timings_ms: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,7 +83,7 @@ class _Asking:
     temperature: float = 0.0
 
 
-class AskService:
+class AskService(KeptConversations):
     """Questions over documents, and the conversations they make. Holds nothing of any one person."""
 
     def __init__(
@@ -128,13 +98,11 @@ class AskService:
         recorder: AskRecorder,
         clock: Clock = time.perf_counter,
     ) -> None:
-        self._database = database
-        self._conversations = Conversations(database)
+        super().__init__(Conversations(database), recorder)
         self._retriever = retriever
         self._chat_model = chat_model
         self._catalogue = catalogue
         self._membership = membership
-        self._recorder = recorder
         self._settings = settings
         self._clock = clock
 
@@ -169,34 +137,6 @@ class AskService:
             asked = self._conversations.last_question(conversation_id, actor_id=actor.id)
             return self._answer(_Asking(actor, asked, collections, None, watch, act, ANOTHER_WORDING))
 
-    def history(self, conversation_id: str, actor: Actor) -> list[Turn]:
-        """The turns, oldest first. Raises NotFound, also for another actor's conversation."""
-        check(actor, Permission.ASK)
-        return self._conversations.turns(conversation_id, actor_id=actor.id)
-
-    def conversations(self, actor: Actor, limit: int = 20) -> list[Conversation]:
-        """The actor's own conversations, last used first."""
-        check(actor, Permission.ASK)
-        return self._conversations.recent(actor_id=actor.id, limit=limit)
-
-    def rename(self, conversation_id: str, title: str, actor: Actor) -> None:
-        self._recorder.require(actor, Action.CONVERSATION_RENAME)
-        with self._recorder.act(actor, Action.CONVERSATION_RENAME, conversation_id):
-            self._conversations.rename(conversation_id, title, actor_id=actor.id)
-
-    def delete(self, conversation_id: str, actor: Actor) -> None:
-        """Delete the conversation with all its messages."""
-        self._recorder.require(actor, Action.CONVERSATION_DELETE)
-        with self._recorder.act(actor, Action.CONVERSATION_DELETE, conversation_id):
-            self._conversations.delete(conversation_id, actor_id=actor.id)
-
-    def export_markdown(self, conversation_id: str, actor: Actor, language: Language) -> str:
-        """The conversation as a Markdown document; `language` is that of its headings."""
-        self._recorder.require(actor, Action.EXPORT)
-        with self._recorder.act(actor, Action.EXPORT, conversation_id):
-            conversation = self._conversations.get(conversation_id, actor_id=actor.id)
-            return to_markdown(conversation.title, self.history(conversation_id, actor), language)
-
     def _answer(self, asking: _Asking) -> Answer:
         asked = asking.question
         answer = Answer(asked.conversation_id, asked.id, asked.text, asking.language or language_of(asked.text))
@@ -217,10 +157,8 @@ class AskService:
 
     def _enter(self, question: str) -> Lease:
         """The model that words the answer: for a question about code the code model, if the portal is set so."""
-        if self._settings.route_by_task and is_about_code(question):
-            with suppress(EngineError, ModelFilesError):
-                return self._chat_model.enter("code")
-        return self._chat_model.enter("chat")
+        about_code = self._settings.route_by_task and is_about_code(question)
+        return enter_first_of(self._chat_model, *(["code"] if about_code else []), "chat")
 
     def _retrieve(self, answer: Answer, asking: _Asking) -> None:
         """Passages of the actor's collections; looked at once more, in case one was closed to them meanwhile."""
@@ -263,7 +201,8 @@ class AskService:
         """The model's deltas. Whatever ends it (the end, Stop, a failure), the answer is cited, saved and recorded."""
         outcome, error = Outcome.FAILED, None
         try:
-            yield from self._ask_until_answered(answer, lease, asking)
+            make_request = partial(self._request, answer, asking)
+            yield from write(answer, self._chat_model, lease, make_request, asking.watch)
             outcome = Outcome.ANSWERED
         except GeneratorExit:
             outcome = Outcome.CANCELLED
@@ -272,24 +211,6 @@ class AskService:
             outcome, error = _outcome_of(caught), caught
         finally:
             self._finish(answer, asking, outcome, error)
-
-    def _ask_until_answered(self, answer: Answer, lease: Lease, asking: _Asking) -> Generator[str, None, None]:
-        """Once, as a rule; again, first in line, when the model was replaced in the middle of the answer."""
-        while True:
-            with lease:
-                yield from _stand_in_line(answer, lease, asking.watch)
-                try:
-                    yield from self._ask_model(answer, lease, asking)
-                    return
-                except EngineRetired:
-                    answer.text, answer.restarts = "", answer.restarts + 1
-            lease = self._chat_model.enter(lease.role, first=True)
-
-    def _ask_model(self, answer: Answer, lease: Lease, asking: _Asking) -> Generator[str, None, None]:
-        request = self._request(answer, asking, lease)
-        asked_at = asking.watch.now()
-        with closing(self._chat_model.stream(request, lease, heartbeat_s=HEARTBEAT_S)) as stream:
-            yield from _read(answer, stream, asking.watch, asked_at)
 
     def _finish(self, answer: Answer, asking: _Asking, outcome: Outcome, error: PortalError | None = None) -> None:
         """Set what came of the question, cite the text there is, save, and end the audit event."""
@@ -321,33 +242,6 @@ def _checked(question: str) -> str:
             limit=QUESTION_MAX_LENGTH,
         )
     return question
-
-
-def _stand_in_line(answer: Answer, lease: Lease, watch: Stopwatch) -> Generator[str, None, None]:
-    """Empty deltas until the lease is granted. Raises why not, when there is no model after all."""
-    if lease.granted:
-        return
-    since = watch.now()
-    while not lease.wait(HEARTBEAT_S):
-        answer.waiting = lease.place
-        yield ""
-    answer.waiting = None
-    watch.add("queue", (watch.now() - since) * 1000)
-
-
-def _read(answer: Answer, stream: ChatStream, watch: Stopwatch, since: float) -> Generator[str, None, None]:
-    """Deltas of the stream, gathered in the answer; the stream's own counts too, however it ends."""
-    step = "first_token"
-    try:
-        for delta in stream:
-            watch.add(step, (watch.now() - since) * 1000)
-            answer.text += delta
-            step = "decode" if answer.text else step
-            yield delta
-            since = watch.now()
-    finally:
-        answer.model_id = stream.model_id
-        answer.prompt_tokens, answer.completion_tokens = stream.prompt_tokens, stream.completion_tokens
 
 
 def _outcome_of(error: PortalError) -> Outcome:

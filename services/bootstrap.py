@@ -17,6 +17,8 @@ from services.audit.log import AuditLog
 from services.audit.trail import AuditTrail, open_audit
 from services.audit_replay import Replays
 from services.chat_model import ChatModel
+from services.code_audit import CodeRecorder
+from services.code_help import CodeHelp
 from services.documents.ingest import IngestQueue
 from services.documents.library import Library
 from services.documents.membership import Membership
@@ -40,6 +42,7 @@ from services.retrieval.embedding import Embedder, make_embedder
 from services.retrieval.lexical import LexicalIndex
 from services.retrieval.retriever import Retriever
 from services.retrieval.vector_store import VectorStore
+from services.sandbox.box import Sandbox
 from services.settings import Settings
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
@@ -68,6 +71,7 @@ class Services:
     ingest: IngestQueue
     preview: Preview
     ask: AskService
+    code_help: CodeHelp
     preferences: Preferences
     audit: AuditTrail
     audit_log: AuditLog
@@ -127,7 +131,6 @@ def build(settings: Settings) -> Services:
     estimator = Estimator(models, corrections, device_of=lambda id_, chosen: launchers.for_model(id_, chosen).device)
     deployments = _deployments(settings, database, models, launchers, estimator)
     downloads = Downloads(models)
-    chat_model = ChatModel(deployments, settings)
     embedder = make_embedder(settings)
     lexical = LexicalIndex(database)
     vector_store = VectorStore(database, settings, embedder)
@@ -138,18 +141,13 @@ def build(settings: Settings) -> Services:
     membership = Membership(database, audit)
     library = Library(database, settings, lexical, vector_store, membership=membership, audit=audit)
     schedules = Schedules(database, lambda schedule: model_operations.run_schedule(schedule, SCHEDULE))
+    memory = Memory(estimator, corrections)
     model_operations = ModelOperations(
-        deployments,
-        models,
-        downloads,
-        schedules,
-        Memory(estimator, corrections),
-        settings=settings,
-        audit=audit,
+        deployments, models, downloads, schedules, memory, settings=settings, audit=audit
     )
-    recorder = AskRecorder(audit, models)
     audit_log = AuditLog(audit_database, audit, settings)
-    replays = Replays(database, audit_log, audit, retriever=retriever, deployments=deployments, models=models)
+    chat_model = ChatModel(deployments, settings)
+    asked = _Asked(database, chat_model, catalogue, settings, audit, models)
     return Services(
         settings=settings,
         database=database,
@@ -167,16 +165,38 @@ def build(settings: Settings) -> Services:
         library=library,
         ingest=IngestQueue(database, library, embedder, lexical, vector_store, settings),
         preview=Preview(library, audit, settings),
-        ask=AskService(database, retriever, chat_model, catalogue, settings, membership=membership, recorder=recorder),
+        ask=asked.of_documents(retriever, membership),
+        code_help=asked.about_code(),
         preferences=Preferences(database),
         audit=audit,
         audit_log=audit_log,
-        replays=replays,
+        replays=Replays(database, audit_log, audit, retriever=retriever, deployments=deployments, models=models),
         accounts=accounts,
         sso=SingleSignOn(database, settings, audit, accounts.sessions),
         people=People(database, accounts, audit),
         membership=membership,
     )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the services that people ask are made from."""
+
+    database: Database
+    chat_model: ChatModel
+    catalogue: Catalogue
+    settings: Settings
+    audit: AuditTrail
+    models: ModelStore
+
+    def of_documents(self, retriever: Retriever, membership: Membership) -> AskService:
+        recorder = AskRecorder(self.audit, self.models)
+        parts = (self.database, retriever, self.chat_model, self.catalogue, self.settings)
+        return AskService(*parts, membership=membership, recorder=recorder)
+
+    def about_code(self) -> CodeHelp:
+        recorder = CodeRecorder(self.audit, self.models)
+        return CodeHelp(self.database, self.chat_model, self.catalogue, Sandbox(self.settings), recorder=recorder)
 
 
 def _deployments(

@@ -19,20 +19,20 @@ INCOMPLETE = {"cancelled": N_("This answer was stopped."), "failed": N_("This an
 
 def to_markdown(title: str, turns: Sequence[Turn], language: Language) -> str:
     """The whole conversation; what people, documents and models wrote is escaped."""
-    parts = [f"# {_plain(title)}", *(_turn(turn, language) for turn in turns)]
+    parts = [f"# {plain(title)}", *(_turn(turn, language) for turn in turns)]
     return "\n\n".join(parts) + "\n"
 
 
 def _turn(turn: Turn, language: Language) -> str:
-    lines = [f"## {_plain(turn.question)}"]
+    lines = [f"## {plain(turn.question)}"]
     if turn.text:
-        lines.append(_plain(with_markers(turn.text, turn.citations)))
+        lines.append(plain(with_markers(turn.text, turn.citations)))
     if turn.outcome in INCOMPLETE:
         lines.append(f"*{translate(INCOMPLETE[turn.outcome], language)}*")
     if turn.error:
         lines.append(f"*{' '.join(explain(turn.error, language)).strip()}*")
     unsupported = dict.fromkeys(citation.sentence for citation in turn.citations if not citation.supported)
-    lines += [f"> {translate(UNSUPPORTED, language).format(sentence=_plain(sentence))}" for sentence in unsupported]
+    lines += [f"> {translate(UNSUPPORTED, language).format(sentence=plain(sentence))}" for sentence in unsupported]
     if sources := _sources(turn.citations, language):
         lines.append(f"**{translate(N_('Sources'), language)}**\n\n{sources}")
     lines.append(_footer(turn, language))
@@ -45,7 +45,7 @@ def _sources(citations: Sequence[Citation], language: Language) -> str:
     lines = []
     for marker, document, page, place, quote in cited:
         where = [document, translate(N_("page {page}"), language).format(page=page) if page else "", place]
-        lines.append(f"- \\[{marker}\\] {_plain(', '.join(filter(None, where)))}: “{_plain(quote)}”")
+        lines.append(f"- \\[{marker}\\] {plain(', '.join(filter(None, where)))}: “{plain(quote)}”")
     return "\n".join(lines)
 
 
@@ -56,10 +56,10 @@ def _order(source: tuple) -> tuple[int, str]:
 def _footer(turn: Turn, language: Language) -> str:
     """The model and the time (UTC) of the answer."""
     when = f"{turn.asked_at:%Y-%m-%d %H:%M} UTC" if turn.asked_at else ""
-    model = translate(N_("Model: {model}"), language).format(model=_plain(turn.model_id)) if turn.model_id else ""
+    model = translate(N_("Model: {model}"), language).format(model=plain(turn.model_id)) if turn.model_id else ""
     return " · ".join(filter(None, [model, when]))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """One paragraph in which nothing is Markdown or HTML."""
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from services.retrieval.retriever import Passage
 
 TITLE_LENGTH = 80  # characters of the first question that name a conversation
+COMMENT_LENGTH = 2000
+Kind = Literal["ask", "code", "image"]
+Rating = Literal["up", "down"]
 
 
 @dataclass(frozen=True)
@@ -72,26 +75,34 @@ class Turn:
     model_id: str = ""
     timings_ms: dict[str, float] = field(default_factory=dict)
     asked_at: datetime | None = None
+    asked: dict = field(default_factory=dict)  # the content of the question and of its answer: of the screen's making
+    content: dict = field(default_factory=dict)
+    rating: str = ""
 
 
 class Conversations:
-    """The repository of conversations; each call is one short transaction."""
+    """The repository of the conversations of one kind; each call is one short transaction."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, kind: Kind = "ask") -> None:
         self._database = database
+        self._kind = kind
 
-    def ask(self, question: str, *, actor_id: str, conversation_id: str | None) -> AskedQuestion:
+    def ask(
+        self, question: str, *, actor_id: str, conversation_id: str | None, content: dict | None = None
+    ) -> AskedQuestion:
         """Store a question, in a new conversation when none is named. Raises NotFound."""
         with self._database.session() as session:
             if conversation_id is None:
-                conversation = Conversation(id=secrets.token_hex(16), actor_id=actor_id, title=_title(question))
+                conversation = Conversation(
+                    id=secrets.token_hex(16), actor_id=actor_id, kind=self._kind, title=_title(question)
+                )
                 session.add(conversation)
                 session.flush()
                 previous = None
             else:
-                conversation = _own(session, conversation_id, actor_id)
+                conversation = self._own(session, conversation_id, actor_id)
                 previous = _last_question(session, conversation.id)
-            row = Message(conversation_id=conversation.id, kind="question", text=question)
+            row = Message(conversation_id=conversation.id, kind="question", text=question, content=content or {})
             session.add(row)
             session.flush()
             conversation.updated_at = utc_now()
@@ -100,7 +111,7 @@ class Conversations:
     def last_question(self, conversation_id: str, *, actor_id: str) -> AskedQuestion:
         """The question asked last. Raises NotFound, also when nothing was asked yet."""
         with self._database.session() as session:
-            conversation = _own(session, conversation_id, actor_id)
+            conversation = self._own(session, conversation_id, actor_id)
             last = _last_question(session, conversation.id)
             if last is None:
                 raise _missing()
@@ -118,7 +129,7 @@ class Conversations:
     def turns(self, conversation_id: str, *, actor_id: str) -> list[Turn]:
         """Oldest first; a question answered more than once shows its last answer. Raises NotFound."""
         with self._database.session() as session:
-            _own(session, conversation_id, actor_id)
+            self._own(session, conversation_id, actor_id)
             rows = session.scalars(
                 select(Message).where(Message.conversation_id == conversation_id).order_by(Message.id)
             ).all()
@@ -126,30 +137,41 @@ class Conversations:
 
     def recent(self, *, actor_id: str, limit: int) -> list[Conversation]:
         """The actor's conversations, last used first."""
-        chosen = select(Conversation).where(Conversation.actor_id == actor_id)
+        chosen = select(Conversation).where(Conversation.actor_id == actor_id, Conversation.kind == self._kind)
         with self._database.session() as session:
             return list(session.scalars(chosen.order_by(Conversation.updated_at.desc()).limit(limit)))
 
     def get(self, conversation_id: str, *, actor_id: str) -> Conversation:
         with self._database.session() as session:
-            return _own(session, conversation_id, actor_id)
+            return self._own(session, conversation_id, actor_id)
 
     def rename(self, conversation_id: str, title: str, *, actor_id: str) -> None:
         """An empty title changes nothing."""
         with self._database.session() as session:
-            conversation = _own(session, conversation_id, actor_id)
+            conversation = self._own(session, conversation_id, actor_id)
             conversation.title = _title(title) or conversation.title
 
     def delete(self, conversation_id: str, *, actor_id: str) -> None:
         with self._database.session() as session:
-            session.delete(_own(session, conversation_id, actor_id))
+            session.delete(self._own(session, conversation_id, actor_id))
 
+    def rate(self, conversation_id: str, question_id: int, rating: Rating, comment: str, *, actor_id: str) -> None:
+        """Rate the last answer to the question. Raises NotFound, also when there is none."""
+        with self._database.session() as session:
+            self._own(session, conversation_id, actor_id)
+            answers = select(Message).where(
+                Message.conversation_id == conversation_id, Message.question_id == question_id
+            )
+            answer = session.scalars(answers.order_by(Message.id.desc()).limit(1)).first()
+            if answer is None:
+                raise _missing()
+            answer.rating, answer.comment = rating, comment[:COMMENT_LENGTH]
 
-def _own(session: Session, conversation_id: str, actor_id: str) -> Conversation:
-    conversation = session.get(Conversation, conversation_id)
-    if conversation is None or conversation.actor_id != actor_id:
-        raise _missing()
-    return conversation
+    def _own(self, session: Session, conversation_id: str, actor_id: str) -> Conversation:
+        conversation = session.get(Conversation, conversation_id)
+        if conversation is None or conversation.actor_id != actor_id or conversation.kind != self._kind:
+            raise _missing()
+        return conversation
 
 
 def _missing() -> NotFound:
@@ -171,7 +193,7 @@ def _last_question(session: Session, conversation_id: str, before_id: int | None
 def _pair(rows: list[Message]) -> list[Turn]:
     """Rows in order of id → one turn per question, in the order asked."""
     turns = {
-        row.id: Turn(row.id, row.text, text="", outcome="cancelled", asked_at=row.created_at)
+        row.id: Turn(row.id, row.text, text="", outcome="cancelled", asked_at=row.created_at, asked=row.content)
         for row in rows
         if row.kind == "question"
     }
@@ -193,4 +215,7 @@ def _answered(turn: Turn, row: Message) -> Turn:
         model_id=row.model,
         timings_ms=row.timings_ms,
         asked_at=turn.asked_at,
+        asked=turn.asked,
+        content=row.content,
+        rating=row.rating,
     )

@@ -14,10 +14,15 @@ from typing import TYPE_CHECKING
 from services.accounts.names import folded
 from services.audit.events import Event
 from services.audit.filters import Filter
+from services.code.answer import CodeQuestion, Task
+from services.code.records import code_result
 from services.engine_operations import ROLE, EngineOperations
 from services.errors import BadInput, NotFound, PortalError
+from services.images.question import ImageQuestion
+from services.images.records import image_result
 from services.permissions import CONSOLE, Role
-from services.translation import N_
+from services.sandbox.jobs import Language
+from services.translation import N_, language_of
 
 if TYPE_CHECKING:
     from db.tables import Document
@@ -31,6 +36,8 @@ class Operations:
         self.started_engine = False
         self._by_name = {
             "ask": self.ask,
+            "code": self.code,
+            "image": self.image,
             "documents_add": self.documents_add,
             "documents_list": self.documents_list,
             "documents_remove": self.documents_remove,
@@ -78,6 +85,33 @@ class Operations:
             "timings_ms": answer.timings_ms,
             "model": answer.model_id,
         }
+
+    def code(self, requirement: str, language: str, run: bool = False, start_engine: bool = False) -> dict:
+        """Write code outside of any kept conversation. run: prove it, with one repair. Raises BadInput."""
+        if language not in set(Language):
+            raise BadInput(N_("The languages are: {languages}."), languages=", ".join(Language))
+        if start_engine:
+            self._ensure_engine()
+        code_help = self._services.code_help
+        explained_in = language_of(requirement)
+        question = CodeQuestion(Task.GENERATE, language, requirement)
+        answer = code_help.stream(question, actor=CONSOLE, language=explained_in, run=run)
+        for _delta in answer.deltas:
+            pass
+        code_help.delete(answer.conversation_id, actor=CONSOLE)
+        return code_result(answer)
+
+    def image(self, path: str, question: str, page: int = 1, start_engine: bool = False) -> dict:
+        """Ask about one picture outside of any kept conversation. page: of a PDF or TIFF. Raises as the gate does."""
+        images = self._services.image_analysis
+        admitted = images.admit(Path(path), Path(path).name, CONSOLE, page=page)
+        if start_engine:
+            self._ensure_engine()
+        answer = images.stream(ImageQuestion(question, (admitted.sha256,)), actor=CONSOLE)
+        for _delta in answer.deltas:
+            pass
+        images.delete(answer.conversation_id, actor=CONSOLE)
+        return image_result(answer)
 
     def documents_add(self, paths: list[str], collection: str) -> dict:
         """Add files; folders are walked. Each file's outcome is its own: one bad file harms no other."""

@@ -13,7 +13,7 @@ from typing import Literal
 TEXT_MAX = 20_000  # characters of any one text
 LIST_MAX = 500  # entries of any one list
 _MARGIN = 200  # characters beyond the bound that masking sees: it must not meet half a number there
-_TEXTS = frozenset({"question", "answer", "meaning", "title_before", "title_after"})
+_TEXTS = frozenset({"question", "answer", "code", "text", "meaning", "title_before", "title_after"})
 
 TextMode = Literal["full", "masked", "none"]
 
@@ -51,6 +51,57 @@ class AskDetail(Detail):
 
 
 @dataclass(frozen=True)
+class CodeDetail(Detail):
+    """question: the requirement; code: what was given to work on; answer: all that the model wrote.
+
+    runs: [{passed, failed, error, ended}] of the first attempt and of the repair; language: of the code.
+    """
+
+    question: str = ""
+    code: str = ""
+    code_sha256: str = ""
+    answer: str = ""
+    answer_sha256: str = ""
+    task: str = ""
+    language: str = ""
+    conversation_id: str = ""
+    prompt_template: str = ""
+    model: str = ""
+    model_sha256: str = ""
+    runs: list | tuple = ()
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    timings_ms: dict | None = None
+    outcome: str = ""
+
+
+@dataclass(frozen=True)
+class ImageDetail(Detail):
+    """images: [{sha256, width, height, format}]; mode: vision or ocr; text: what was read in the pictures.
+
+    region: [left, top, right, bottom] as shares of the picture, where only a part was asked about.
+    """
+
+    question: str = ""
+    answer: str = ""
+    answer_sha256: str = ""
+    text: str = ""
+    text_sha256: str = ""
+    images: list | tuple = ()
+    region: list | tuple | None = None
+    mode: str = ""
+    template: str = ""
+    conversation_id: str = ""
+    prompt_template: str = ""
+    model: str = ""
+    model_sha256: str = ""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    timings_ms: dict | None = None
+    outcome: str = ""
+
+
+@dataclass(frozen=True)
 class FileDetail(Detail):
     document_id: int | None = None
     title: str = ""
@@ -65,6 +116,7 @@ class ConversationDetail(Detail):
     conversation_id: str = ""
     title_before: str = ""
     title_after: str = ""
+    rating: str = ""  # up, down
 
 
 @dataclass(frozen=True)

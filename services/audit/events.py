@@ -19,6 +19,7 @@ class Action(StrEnum):
     REGENERATE = "regenerate"
     CODE = "code"
     IMAGE = "image"
+    FEEDBACK = "feedback"
     UPLOAD = "upload"
     DELETE = "delete"
     PREVIEW = "preview"

@@ -125,6 +125,10 @@ class Asking(Data):
     repetition_penalty: float | None = None
 
 
+CODE = Asking(template="code/standard", max_tokens=1024, temperature=0.0)
+IMAGE = Asking(template="image/standard", max_tokens=512, temperature=0.0)
+
+
 class Golden(Data):
     """A test question of a candidate; its answer contains one of any_of (empty: is language)."""
 
@@ -188,6 +192,8 @@ class CatalogueEntry(Data):
     shape: Shape | None = None
     variants: tuple[Variant, ...] = Field(min_length=1)
     ask: Asking
+    code: Asking = CODE
+    image: Asking = IMAGE
     golden: tuple[Golden, ...] = ()
     note_zh: str = ""
     note_en: str = ""

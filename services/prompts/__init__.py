@@ -35,6 +35,11 @@ def answer_messages(template: str, language: Language, evidence: Sequence[Excerp
     return ([{"role": "system", "content": system}] if system else []) + [{"role": "user", "content": user}]
 
 
+def render(template: str, part: str, language: Language, /, **texts: str) -> str:
+    """A part of a set with its {placeholders} filled; the texts are data."""
+    return fill(_read(template, part, language), **{name: _as_data(text) for name, text in texts.items()})
+
+
 def fill(template: str, **values: str) -> str:
     """The template with its {placeholders} replaced, once: values are not looked into. KeyError for an unknown one."""
     return _PLACEHOLDER.sub(lambda match: values[match[1]], template)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from services.sandbox.box import Sandbox
 from services.sandbox.checking import check
@@ -81,7 +82,7 @@ def read(language: Language, placed: Layout, execution: Execution, results: str,
     if not error and not any("loaded" in fact for fact in facts):
         error = _renamed(_never_loaded(execution), placed, name)
     cases = [] if error else _cases(facts, "" if ended else WHY[execution.ended])
-    return TestRun(language, cases[:CASES_MAX], error, execution)
+    return TestRun(language, cases[:CASES_MAX], error, replace(execution, left={}))
 
 
 def _facts(results: str) -> Iterable[dict]:

@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import event
 
 from db.tables import Chunk, Collection, Document
+from services.code.answer import CodeQuestion, Task
 from services.documents.membership import Access, Member
 from services.errors import PortalError
 from services.permissions import CONSOLE, Actor, Role
@@ -244,17 +245,29 @@ def test_a_follow_up_in_ones_own_conversation_finds_no_more(services, asker: Own
     assert [mark for mark in owner.forbidden if mark in said] == []
 
 
+CODE = CodeQuestion(Task.EXPLAIN, "python", "", "x = 1")
+
+
 # Ids of the other, given to every method that takes one
 
 
 def of_the_other(services, owner: Owner) -> dict[str, object]:
     conversation = services.ask.stream(f"{owner.topics[0]}?", actor=owner.actor)
     list(conversation.deltas)
-    return _ids(owner.collection_id, owner.first_id, owner.first_id, conversation.conversation_id)
+    code = services.code_help.stream(CODE, actor=owner.actor, language="en", run=False)
+    list(code.deltas)
+    ids = _ids(owner.collection_id, owner.first_id, owner.first_id, conversation.conversation_id)
+    return ids | _of_code(code.conversation_id)
 
 
 def of_nothing() -> dict[str, object]:
-    return _ids(987_654, 987_654, 987_654, "f" * 32)
+    return _ids(987_654, 987_654, 987_654, "f" * 32) | _of_code("f" * 32)
+
+
+def _of_code(conversation_id: str) -> dict[str, object]:
+    """For the methods of code help: a conversation of their kind."""
+    methods = [method for method in TAKING_IDS if method.startswith("code_help.")]
+    return {method: {"conversation_id": conversation_id, "question": CODE} for method in methods}
 
 
 def _ids(collection_id: int, document_id: int, chunk_id: int, conversation_id: str) -> dict[str, object]:
@@ -276,6 +289,8 @@ def _ids(collection_id: int, document_id: int, chunk_id: int, conversation_id: s
         "action": "delete",
         "page": 1,
         "quotes": [],
+        "question_id": 1,
+        "rating": "up",
         "library.list": {"collection_ids": [collection_id]},
         "membership.readable": {"wanted": [collection_id]},
         "ask.stream": {"conversation_id": conversation_id},

@@ -14,6 +14,7 @@ import pytest
 from db.tables import Collection, Document
 from services.audit.events import Action, EventOutcome
 from services.audit.filters import Filter
+from services.code.answer import CodeQuestion, Task
 from services.documents.membership import Access, Member
 from services.engines.options import DeploymentSettings
 from services.engines.schedules import Schedule
@@ -32,9 +33,20 @@ METHODS: dict[str, Permission | None] = {
     "ask.delete": P.ASK,
     "ask.export_markdown": P.ASK,
     "ask.history": P.ASK,
+    "ask.rate": P.ASK,
     "ask.regenerate": P.ASK,
     "ask.rename": P.ASK,
     "ask.stream": P.ASK,
+    "code_help.availability": P.ASK,
+    "code_help.conversations": P.ASK,
+    "code_help.delete": P.ASK,
+    "code_help.export_markdown": P.ASK,
+    "code_help.history": P.ASK,
+    "code_help.rate": P.ASK,
+    "code_help.regenerate": P.ASK,
+    "code_help.rename": P.ASK,
+    "code_help.stream": P.ASK,
+    "code_help.turns": P.ASK,
     "library.add": P.EDIT_DOCUMENTS,
     "library.chunk": P.READ_DOCUMENTS,
     "library.collections": P.READ_DOCUMENTS,
@@ -170,7 +182,10 @@ ARGUMENTS: dict[str, object] = {
     "api_key": "",
     "at": "22:00",
     "days": [0],
+    "question_id": 999,
+    "rating": "up",
     "library.add": {"collection_id": EDITED},
+    "code_help.stream": {"question": CodeQuestion(Task.EXPLAIN, "python", "", "x = 1")},
     "membership.require_editor": {"collection_id": EDITED},
 }
 
