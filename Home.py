@@ -31,6 +31,7 @@ st.navigation(
     [
         st.Page(home, title="Home", default=True, url_path=home_link.HOME),
         st.Page("pages/ask_docs.py", title="Ask Docs"),
+        st.Page("pages/code_helper.py", title="Code Helper"),
         st.Page("pages/documents.py", title="Documents"),
         st.Page("pages/model_manager.py", title="Model Manager"),
         st.Page("pages/people.py", title="People"),

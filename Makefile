@@ -49,7 +49,7 @@ fix: install ## Correct style and formatting where a machine can
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-eval: setup ## Measure retrieval, answers and refusals on the evaluation data (EVAL_DIR)
+eval: setup ## Measure retrieval, answers, refusals and code on the evaluation data (EVAL_DIR)
 	@test -d $(EVAL_DIR) || { echo "There is no evaluation data in $(EVAL_DIR): set PORTAL_EVAL_DIR." >&2; exit 1; }
 	@for language in zh en; do for kind in retrieval answers; do \
 		$(RUN) eval $$kind --passages $(EVAL_DIR)/retrieval/xquad_$$language.passages.jsonl \
@@ -57,6 +57,7 @@ eval: setup ## Measure retrieval, answers and refusals on the evaluation data (E
 	done; done
 	@$(RUN) eval refusal --folder $(EVAL_DIR)/retrieval
 	@$(RUN) eval masking
+	@$(RUN) eval code --problems $(EVAL_DIR)/code/HumanEval.jsonl.gz --skip 84
 
 demo: setup ## Ask the samples one question in each language
 	@$(RUN) demo

@@ -14,9 +14,9 @@ question = conversation.question()
 with frame.heading(_("Ask Docs")):
     collection_ids = scope.choose(user)
     if conversation_id:
-        conversation_list.menu(conversation_id, user)
+        conversation_list.menu(services().ask, conversation_id, user)
 
-conversation_list.draw(user, conversation_id)
+conversation_list.draw(services().ask, user, conversation_id)
 turns = services().ask.history(conversation_id, user) if conversation_id else []
 
 if conversation.asks_again() and turns:
@@ -37,4 +37,6 @@ elif not turns:
         conversation.examples(user)
 
 source_view.draw(user)
-conversation_list.confirm_deletion(user)
+conversation_list.confirm_deletion(
+    services().ask, user, _("All its questions and answers are deleted. The documents stay.")
+)

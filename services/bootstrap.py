@@ -35,6 +35,11 @@ from services.engines.launchers.select import Launchers
 from services.engines.models import ModelStore
 from services.engines.schedules import Schedules
 from services.engines.supervisor import Equipment
+from services.image_analysis import ImageAnalysis
+from services.image_audit import ImageRecorder
+from services.images.gate import Gate
+from services.images.reading import Reader
+from services.images.store import ImageStore
 from services.model_operations import Memory, ModelOperations
 from services.permissions import CONSOLE, Actor, Role
 from services.preferences import Preferences
@@ -72,6 +77,7 @@ class Services:
     preview: Preview
     ask: AskService
     code_help: CodeHelp
+    image_analysis: ImageAnalysis
     preferences: Preferences
     audit: AuditTrail
     audit_log: AuditLog
@@ -95,6 +101,7 @@ class Services:
     def close(self, *, stop_engines: bool = True) -> None:
         """End the background work; engines live on if asked to (they are adopted by the next owner)."""
         self.ingest.close()
+        self.image_analysis.close()
         self.schedules.close()
         self.downloads.close()
         self.deployments.close(stop_engines=stop_engines)
@@ -167,6 +174,7 @@ def build(settings: Settings) -> Services:
         preview=Preview(library, audit, settings),
         ask=asked.of_documents(retriever, membership),
         code_help=asked.about_code(),
+        image_analysis=asked.about_images(),
         preferences=Preferences(database),
         audit=audit,
         audit_log=audit_log,
@@ -197,6 +205,17 @@ class _Asked:
     def about_code(self) -> CodeHelp:
         recorder = CodeRecorder(self.audit, self.models)
         return CodeHelp(self.database, self.chat_model, self.catalogue, Sandbox(self.settings), recorder=recorder)
+
+    def about_images(self) -> ImageAnalysis:
+        return ImageAnalysis(
+            self.database,
+            self.chat_model,
+            self.catalogue,
+            gate=Gate(self.settings),
+            store=ImageStore(self.settings),
+            reader=Reader(self.settings),
+            recorder=ImageRecorder(self.audit, self.models),
+        )
 
 
 def _deployments(

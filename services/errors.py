@@ -7,7 +7,7 @@ PortalError                    message and hint, translatable; everything else t
 ├── NotFound                   what was named does not exist (or is not the actor's to know of)
 ├── BadInput                   the request itself is wrong
 │   └── UnreadableFile         an uploaded file cannot be used
-│       ├── UnsupportedFormat  not PDF or DOCX by content
+│       ├── UnsupportedFormat  not PDF or DOCX, not a picture, by content
 │       ├── FileTooLarge       over the limit, before or after unpacking
 │       ├── EmptyFile          nothing in it
 │       ├── CorruptFile        damaged or truncated
@@ -105,7 +105,7 @@ class UnreadableFile(BadInput):
 
 
 class UnsupportedFormat(UnreadableFile):
-    """Neither PDF nor DOCX by content."""
+    """Neither PDF nor DOCX, or not a picture, by content."""
 
 
 class FileTooLarge(UnreadableFile):

@@ -18,7 +18,8 @@ from services.chat_model import ChatRequest
 from services.engines.gate import Gate, Lease
 from services.engines.launchers.base import LaunchPlan, LaunchRequest
 from services.engines.states import Endpoint
-from services.errors import NotFound, PortalError, VerificationFailed
+from services.errors import EngineNotReady, NotFound, PortalError, VerificationFailed
+from services.images.pictures import CleanImage, ImageText, TextLine
 from services.permissions import Actor, Role
 
 FAKE_ENGINE = Path(__file__).with_name("fake_engine.py")
@@ -111,6 +112,7 @@ class FakeChatModel:
     """Answers every request with `reply`, or with what reply(request) returns.
 
     unavailable: why there is no model; fails: raised in the middle of an answer.
+    roles: those that a model serves.
     requests and streams: what was asked and given, in order.
     """
 
@@ -118,6 +120,7 @@ class FakeChatModel:
     unavailable: PortalError | None = None
     fails: PortalError | None = None
     model_id: str = "qwen2.5-coder-0.5b-instruct"  # of the catalogue
+    roles: tuple[str, ...] = ("chat", "code")
     requests: list[ChatRequest] = field(default_factory=list)
     streams: list[FakeChatStream] = field(default_factory=list)
     gate: Gate = field(init=False)
@@ -128,6 +131,8 @@ class FakeChatModel:
     def _endpoint(self, role: str) -> Endpoint:
         if self.unavailable:
             raise self.unavailable
+        if role not in self.roles:
+            raise EngineNotReady("No model is chosen for this.")
         return Endpoint("http://127.0.0.1:9/v1", "", self.model_id, Path(), deployment_id=1)
 
     def enter(self, role: str = "chat", *, first: bool = False) -> Lease:
@@ -136,7 +141,7 @@ class FakeChatModel:
     def stream(self, request: ChatRequest, lease: Lease, *, heartbeat_s: float | None = None) -> FakeChatStream:
         self.requests.append(request)
         reply = self.reply(request) if callable(self.reply) else self.reply
-        prompt_tokens = sum(_count(message["content"]) for message in request.messages)
+        prompt_tokens = sum(_count(text_of(message)) for message in request.messages)
         self.streams.append(FakeChatStream(reply, prompt_tokens, self.model_id, self.fails))
         return self.streams[-1]
 
@@ -145,6 +150,27 @@ class FakeChatModel:
 
     def warm_up(self, role: str = "chat") -> None:
         """Nothing to import."""
+
+
+class FakeReader:
+    """Reads `layout` in every picture, in one line at its top left corner. read_images: what was read, in order."""
+
+    def __init__(self, layout: str = "") -> None:
+        self.layout = layout
+        self.read_images: list[CleanImage] = []
+
+    def read(self, image: CleanImage) -> ImageText:
+        self.read_images.append(image)
+        return ImageText([TextLine(self.layout, ((0, 0), (9, 0), (9, 9), (0, 9)), 0.9)], self.layout, 0.0)
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+def text_of(message: dict) -> str:
+    """The words of a message, whose content may be a list of parts."""
+    content = message["content"]
+    return content if isinstance(content, str) else " ".join(part.get("text", "") for part in content)
 
 
 def _count(text: str) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from services.audit_replay import PassageThen, Replay
 
 EVENT = "audit_event"
-SHOWN_APART = ("question", "answer", "chunks")  # of the detail
+SHOWN_APART = ("question", "code", "answer", "chunks")  # of the detail
 
 
 def draw(user: Actor) -> None:
@@ -32,7 +32,10 @@ def _show(user: Actor, event_id: int) -> None:
         view = services().audit_log.event(event_id, user)
         _facts(view.event)
         if view.event.action in ("ask", "regenerate"):
-            _question(view.event, user)
+            _question(view.event)
+            _passages(view.event, user)
+        elif view.event.action == "code":
+            _question(view.event)
         st.markdown("**" + _("Details") + "**")
         st.json({k: v for k, v in view.event.detail.items() if k not in SHOWN_APART}, expanded=1)
         _proof(view)
@@ -45,12 +48,22 @@ def _facts(event: Event) -> None:
     st.caption(escape(" · ".join(fact for fact in facts if fact)))
 
 
-def _question(event: Event, user: Actor) -> None:
+def _question(event: Event) -> None:
     st.markdown("**" + _("Question") + "**")
     st.markdown(escape(event.detail.get("question") or _("(not stored)")))
+    if code := event.detail.get("code"):
+        st.markdown("**" + _("Given code") + "**")
+        st.code(code, language=event.detail.get("language") or None)
     st.markdown("**" + _("Answer") + "**")
     none = _("(none: only passages were shown)") if event.detail.get("outcome") == "passages" else _("(not stored)")
-    st.markdown(escape(event.detail.get("answer") or none))
+    answer = event.detail.get("answer")
+    if answer and event.action == "code":
+        st.code(answer, language="markdown", wrap_lines=True)
+    else:
+        st.markdown(escape(answer or none))
+
+
+def _passages(event: Event, user: Actor) -> None:
     passages = services().replays.passages(event.id, user)
     if passages:
         st.markdown("**" + _("Passages as they were") + "**")

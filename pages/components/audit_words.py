@@ -12,6 +12,7 @@ ACTIONS = {
     "regenerate": N_("Question, answered again"),
     "code": N_("Code"),
     "image": N_("Image"),
+    "feedback": N_("Feedback"),
     "upload": N_("Upload"),
     "delete": N_("Document deleted"),
     "preview": N_("Source looked at"),

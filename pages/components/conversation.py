@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -17,9 +17,10 @@ from pages.components.timings import draw as draw_timings
 from services.permissions import Actor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from services.ask import Answer
+    from services.code.answer import CodeTurn
     from services.conversations import Turn
     from services.engines.gate import QueuePlace
 
@@ -56,12 +57,11 @@ def stream(answer: Answer) -> None:
     """Draw the answer while it comes; then draw the page again, where it is the last turn of the history."""
     st.query_params["c"] = answer.conversation_id
     if answer.outcome is None:
-        _repaint_when_stopped()
-        with st.chat_message("user", avatar=PERSON):
-            st.markdown(escape(answer.question))
-        with st.chat_message("assistant", avatar=PORTAL):
-            _write(answer)
-        del st.session_state[STREAMING]
+        with repainted_when_stopped():
+            with st.chat_message("user", avatar=PERSON):
+                st.markdown(escape(answer.question))
+            with st.chat_message("assistant", avatar=PORTAL):
+                _write(answer)
     st.rerun()
 
 
@@ -99,7 +99,7 @@ def progress(answer: Answer, *, waited_s: int) -> str:
     """The text so far, or what is being waited for. Not the sum of the deltas: an answer may begin anew."""
     if answer.text:
         return prose(answer.text) + " ▍"
-    words = _place_in_line(answer.waiting) if answer.waiting else _being_read(answer, waited_s)
+    words = place_in_line(answer.waiting) if answer.waiting else _being_read(answer, waited_s)
     return f":shimmer[{words}]"
 
 
@@ -109,7 +109,7 @@ def _being_read(answer: Answer, waited_s: int) -> str:
     return _("Reading the passages… {n} s", n=waited_s)
 
 
-def _place_in_line(waiting: QueuePlace) -> str:
+def place_in_line(waiting: QueuePlace) -> str:
     """typical_s is how long the whole takes, not what is left of it."""
     numbers = {"n": waiting.place, "of": waiting.of, "s": round(waiting.typical_s)}
     if waiting.reason == "loading":
@@ -123,10 +123,14 @@ def _found(answer: Answer) -> str:
     return _("Passages found: {n} · {documents}", n=count(len(answer.passages)), documents=named)
 
 
-def _repaint_when_stopped() -> None:
-    """Stop ends the script in the middle. This runs only when no script does: then the page is drawn from history."""
+@contextmanager
+def repainted_when_stopped() -> Iterator[None]:
+    """Stop ends the script in the middle of the block. The fragment runs only when no script does: then the page is
+    drawn from history."""
     st.session_state[STREAMING] = True
     st.fragment(_repaint, run_every=1)()
+    yield
+    del st.session_state[STREAMING]
 
 
 def _repaint() -> None:
@@ -164,17 +168,22 @@ def _why_passages_only(turn: Turn) -> None:
 def _actions(turn: Turn, *, last: bool) -> None:
     with st.container(horizontal=True, gap="xsmall"):
         if last:
-            st.button(
-                _("Answer again"), icon=":material/refresh:", type="tertiary", key=f"again-{turn.id}", on_click=_again
-            )
+            again_button(turn.id)
         if turn.text:
             with st.popover(_("Copy"), icon=":material/content_copy:", type="tertiary", key=f"copy-{turn.id}"):
                 st.code(turn.text, language=None, wrap_lines=True)
-        if turn.timings_ms:
-            with st.popover(
-                _("How this answer was made"), icon=":material/timer:", type="tertiary", key=f"made-{turn.id}"
-            ):
-                draw_timings(turn)
+        made_of(turn)
+
+
+def again_button(turn_id: int) -> None:
+    st.button(_("Answer again"), icon=":material/refresh:", type="tertiary", key=f"again-{turn_id}", on_click=_again)
+
+
+def made_of(turn: Turn | CodeTurn) -> None:
+    """How the answer was made, behind a button."""
+    if turn.timings_ms:
+        with st.popover(_("How this answer was made"), icon=":material/timer:", type="tertiary", key=f"made-{turn.id}"):
+            draw_timings(turn)
 
 
 def _ask_example(example: str) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 from unicodedata import east_asian_width
 
 import streamlit as st
 
 from pages.components import dialogs, errors
-from pages.components.context import _, language, services
+from pages.components.context import _, language
 from pages.components.text import escape
 from services.permissions import Actor
+
+if TYPE_CHECKING:
+    from services.kept_conversations import KeptConversations
 
 PAGE = "pages/ask_docs.py"
 LISTED = 20
@@ -18,9 +22,9 @@ TITLE_WIDTH, LINK_WIDTH = 30, 64  # of a title in the sidebar and elsewhere; a C
 DELETING = "delete-conversation"
 
 
-def draw(user: Actor, opened: str | None) -> None:
+def draw(kept: KeptConversations, user: Actor, opened: str | None) -> None:
     """In the sidebar: a new conversation, and the recent ones. opened: id of the one on the screen."""
-    recent = services().ask.conversations(user, LISTED)
+    recent = kept.conversations(user, LISTED)
     with st.sidebar, st.container(gap="xsmall"):
         st.button(_("New conversation"), icon=":material/add_comment:", on_click=_open, args=(None,), width="stretch")
         if recent:
@@ -43,15 +47,15 @@ def link(conversation_id: str, title: str) -> None:
     )
 
 
-def menu(conversation_id: str, user: Actor) -> None:
+def menu(kept: KeptConversations, conversation_id: str, user: Actor) -> None:
     """Rename, export, delete: for the conversation that is open."""
     with st.popover(
         " ", icon=":material/more_horiz:", type="tertiary", help=_("Conversation"), key="conversation-menu"
     ):
-        _rename(conversation_id, user)
+        _rename(kept, conversation_id, user)
         st.download_button(
             _("Export as Markdown"),
-            data=lambda: services().ask.export_markdown(conversation_id, user, language()),
+            data=lambda: kept.export_markdown(conversation_id, user, language()),
             file_name=f"conversation-{conversation_id[:8]}.md",
             mime="text/markdown",
             icon=":material/download:",
@@ -67,9 +71,11 @@ def menu(conversation_id: str, user: Actor) -> None:
         )
 
 
-def confirm_deletion(user: Actor) -> None:
-    """The question before the deletion, if it was asked for."""
-    dialogs.draw(DELETING, _("Delete this conversation?"), ":material/delete:", partial(_confirm, user))
+def confirm_deletion(kept: KeptConversations, user: Actor, consequence: str) -> None:
+    """The question before the deletion, if it was asked for. consequence: what goes and what stays."""
+    dialogs.draw(
+        DELETING, _("Delete this conversation?"), ":material/delete:", partial(_confirm, kept, user, consequence)
+    )
 
 
 def _open(conversation_id: str | None) -> None:
@@ -91,20 +97,20 @@ def _label(title: str, width: int) -> str:
     return escape(shown)
 
 
-def _rename(conversation_id: str, user: Actor) -> None:
+def _rename(kept: KeptConversations, conversation_id: str, user: Actor) -> None:
     with st.form(f"rename-{conversation_id}", border=False, clear_on_submit=True):
         title = st.text_input(_("New name"), max_chars=80)
         if st.form_submit_button(_("Rename"), icon=":material/edit:", width="stretch") and title.strip():
-            services().ask.rename(conversation_id, title, user)
+            kept.rename(conversation_id, title, user)
             st.rerun()
 
 
-def _confirm(user: Actor, conversation_id: str) -> None:
-    st.markdown(_("All its questions and answers are deleted. The documents stay."))
+def _confirm(kept: KeptConversations, user: Actor, consequence: str, conversation_id: str) -> None:
+    st.markdown(consequence)
     with st.container(horizontal=True):
         if st.button(_("Delete"), type="primary", key="delete_conversation"):
             with errors.shown():
-                services().ask.delete(conversation_id, user)
+                kept.delete(conversation_id, user)
                 dialogs.close()
                 st.query_params.pop("c", None)
                 st.rerun()

@@ -20,6 +20,7 @@ LANGUAGE_NAMES = {"zh": "中文", "en": "English"}
 # file, title, icon, who may open it
 PAGES = [
     ("pages/ask_docs.py", N_("Ask Docs"), ":material/forum:", Permission.ASK),
+    ("pages/code_helper.py", N_("Code Helper"), ":material/code:", Permission.ASK),
     ("pages/documents.py", N_("Documents"), ":material/folder_open:", Permission.READ_DOCUMENTS),
     ("pages/model_manager.py", N_("Model Manager"), ":material/memory:", Permission.RUN_MODELS),
     ("pages/people.py", N_("People"), ":material/groups:", Permission.MANAGE_PEOPLE),

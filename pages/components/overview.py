@@ -26,6 +26,14 @@ DOORS = [
         ":material/forum:",
     ),
     (
+        "pages/code_helper.py",
+        Permission.ASK,
+        N_("Code Helper"),
+        N_("Have code written, explained, improved and tested. Code and tests are run to see whether they work."),
+        N_("Ask about code"),
+        ":material/code:",
+    ),
+    (
         "pages/documents.py",
         Permission.READ_DOCUMENTS,
         N_("Documents"),

@@ -12,6 +12,7 @@ from pages.components.text import escape
 from services.translation import N_
 
 if TYPE_CHECKING:
+    from services.code.answer import CodeTurn
     from services.conversations import Turn
 
 STEPS = {
@@ -22,11 +23,13 @@ STEPS = {
     "first_token": N_("Until the first word"),
     "decode": N_("Writing the answer"),
     "cite": N_("Matching sentences with passages"),
+    "run": N_("Running the code and its tests"),
+    "repair": N_("Repairing, all together"),
     "save": N_("Saving"),
 }
 
 
-def draw(turn: Turn) -> None:
+def draw(turn: Turn | CodeTurn) -> None:
     """Steps in their order; parts of a step (retrieve_embed …) belong to diagnostics, not here."""
     rows = [(name, turn.timings_ms[key]) for key, name in STEPS.items() if key in turn.timings_ms]
     for name, spent_ms in rows:

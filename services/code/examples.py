@@ -33,7 +33,9 @@ def _doctests(text: str) -> list[tuple[str, str]]:
 
 
 def _arrows(text: str) -> list[tuple[str, str]]:
-    matches = [_ARROW.match(line.replace("`", "").strip().removeprefix(">>>").strip("-* ")) for line in text.splitlines()]
+    matches = [
+        _ARROW.match(line.replace("`", "").strip().removeprefix(">>>").strip("-* ")) for line in text.splitlines()
+    ]
     return [(match["call"], match["value"].strip()) for match in matches if match]
 
 

@@ -1,4 +1,4 @@
-"""Runs one limited child per file: the only door to processes of the documents package.
+"""Runs one limited child per file: the only door to processes of the documents package, and of the image gate.
 
 A child reads one JSON request from standard input and writes JSON lines: {"error": record} or whatever its work gives.
 It lives in a process group of its own, which is gone when `run` ends, however it ends.
@@ -14,7 +14,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from services.errors import CorruptFile, PortalError, ReadingLimit
@@ -32,34 +33,70 @@ STARVED = ("MemoryError", "failed to map segment", "annot allocate memory")  # l
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """What a child is, what it may use, and how its failures are worded.
+
+    module: run as `python -m`. timeout_s: wall clock, and as much of the processor. file_mib: largest file written.
+    too_slow(limit in seconds), too_big(limit in MiB), broke(): made when it ran out of time, of memory, or died.
+    """
+
+    module: str
+    memory_mib: int
+    timeout_s: float
+    file_mib: int
+    output_mib: int
+    too_slow: Callable[[float], PortalError]
+    too_big: Callable[[int], PortalError]
+    broke: Callable[[], PortalError]
+
+
 def run(request: dict, settings: Settings) -> Iterator[dict]:
-    """Messages of a child that works on the request, as they come; closing the iterator ends the child.
+    """Messages of a reading child that works on the request, as they come; closing the iterator ends the child.
 
     Raises what the child reports, ReadingLimit when it ran over its memory, time or output, CorruptFile when it broke.
     """
+    bounds = Bounds(
+        MODULE,
+        memory_mib=settings.reading_memory_mib,
+        timeout_s=settings.reading_timeout_s,
+        file_mib=settings.unpacked_max_mib,
+        output_mib=settings.reading_output_mib,
+        too_slow=took_too_long,
+        too_big=out_of_memory,
+        broke=broke,
+    )
+    return run_within(bounds, request)
+
+
+def run_within(bounds: Bounds, request: dict) -> Iterator[dict]:
+    """Messages of a child within its bounds, as they come; closing the iterator ends the child.
+
+    Raises what the child reports, ReadingLimit when it says too much, and what the bounds make of its other ends.
+    """
     limits = {
-        "memory_mib": settings.reading_memory_mib,
-        "cpu_s": max(1, int(settings.reading_timeout_s)),
-        "file_mib": settings.unpacked_max_mib,
+        "memory_mib": bounds.memory_mib,
+        "cpu_s": max(1, int(bounds.timeout_s)),
+        "file_mib": bounds.file_mib,
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", MODULE],
+        [sys.executable, "-m", bounds.module],
         cwd=PROJECT,
-        env=_environment(),
+        env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
     timed_out = threading.Event()
-    timer = threading.Timer(settings.reading_timeout_s, _time_out, (process, timed_out))
+    timer = threading.Timer(bounds.timeout_s, _time_out, (process, timed_out))
     errors = _Tail(process.stderr)
     timer.start()
     try:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps({"limits": limits, **request}).encode() + b"\n")
             process.stdin.close()
-        yield from _messages(process.stdout, settings.reading_output_mib)
+        yield from _messages(process.stdout, bounds.output_mib)
         process.wait()
     finally:
         timer.cancel()
@@ -67,9 +104,9 @@ def run(request: dict, settings: Settings) -> Iterator[dict]:
         errors.close()
         process.stdout.close()
     if timed_out.is_set():
-        raise took_too_long(settings.reading_timeout_s)
+        raise bounds.too_slow(bounds.timeout_s)
     if process.returncode:
-        raise _explain(process.returncode, errors.text(), settings)
+        raise _explain(process.returncode, errors.text(), bounds)
 
 
 def _messages(stdout, output_mib: int) -> Iterator[dict]:
@@ -114,24 +151,28 @@ def out_of_memory(limit_mib: int) -> ReadingLimit:
     )
 
 
-def _time_out(process: subprocess.Popen, timed_out: threading.Event) -> None:
-    timed_out.set()
-    kill_group(process)
-
-
-def _explain(returncode: int, stderr: str, settings: Settings) -> PortalError:
-    log.warning("the reading child ended with %s: %s", returncode, stderr)
-    if -returncode in KILLED_BY_LIMIT:
-        return took_too_long(settings.reading_timeout_s)
-    if -returncode in OUT_OF_MEMORY or any(words in stderr for words in STARVED):
-        return out_of_memory(settings.reading_memory_mib)
+def broke() -> CorruptFile:
     return CorruptFile(
         N_("The file cannot be read: the reader broke on it."),
         hint=N_("It is probably damaged. Save or export it again."),
     )
 
 
-def _environment() -> dict[str, str]:
+def _time_out(process: subprocess.Popen, timed_out: threading.Event) -> None:
+    timed_out.set()
+    kill_group(process)
+
+
+def _explain(returncode: int, stderr: str, bounds: Bounds) -> PortalError:
+    log.warning("%s ended with %s: %s", bounds.module, returncode, stderr)
+    if -returncode in KILLED_BY_LIMIT:
+        return bounds.too_slow(bounds.timeout_s)
+    if -returncode in OUT_OF_MEMORY or any(words in stderr for words in STARVED):
+        return bounds.too_big(bounds.memory_mib)
+    return bounds.broke()
+
+
+def environment() -> dict[str, str]:
     """What a child needs of the environment: no secrets, one thread per library (threads reserve address space)."""
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR") if name in os.environ}
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")

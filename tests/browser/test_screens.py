@@ -17,7 +17,7 @@ def test_a_deep_link_on_a_cold_server_has_the_frame_of_every_page(portal: Portal
     page.goto(f"{portal.url}/documents")
     expect(page.get_by_role("heading", name="Documents")).to_be_visible()
     sidebar = page.get_by_test_id("stSidebar")
-    expect(sidebar.get_by_role("link")).to_have_count(5)
+    expect(sidebar.get_by_role("link")).to_have_count(6)
     sidebar.get_by_role("link", name="Home").click()
     expect(page.get_by_role("heading", name="Ask what your company knows")).to_be_visible()
 
@@ -102,7 +102,7 @@ def test_the_language_is_remembered(portal: PortalProcess, page: Page) -> None:
         expect(page.get_by_role("heading", name="Ask what your company knows")).to_be_visible()
 
 
-@pytest.mark.parametrize("path", ["", "ask_docs", "documents", "model_manager", "people", "account"])
+@pytest.mark.parametrize("path", ["", "ask_docs", "code_helper", "documents", "model_manager", "people", "account"])
 def test_nothing_is_wider_than_a_telephone(portal: PortalProcess, page: Page, path: str) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{portal.url}/{path}")

@@ -19,8 +19,10 @@ from sqlalchemy import event
 
 from db.tables import Chunk, Collection, Document
 from services.code.answer import CodeQuestion, Task
+from services.conversations import Conversations
 from services.documents.membership import Access, Member
 from services.errors import PortalError
+from services.images.question import ImageQuestion
 from services.permissions import CONSOLE, Actor, Role
 from services.settings import Settings
 from tests.fakes import FakeChatModel, add_people
@@ -246,6 +248,7 @@ def test_a_follow_up_in_ones_own_conversation_finds_no_more(services, asker: Own
 
 
 CODE = CodeQuestion(Task.EXPLAIN, "python", "", "x = 1")
+QUESTIONS = {"code_help": CODE, "image_analysis": ImageQuestion("What is it?", ("0" * 64,))}
 
 
 # Ids of the other, given to every method that takes one
@@ -256,18 +259,21 @@ def of_the_other(services, owner: Owner) -> dict[str, object]:
     list(conversation.deltas)
     code = services.code_help.stream(CODE, actor=owner.actor, language="en", run=False)
     list(code.deltas)
+    picture = Conversations(services.database, "image").ask("?", actor_id=owner.actor.id, conversation_id=None)
     ids = _ids(owner.collection_id, owner.first_id, owner.first_id, conversation.conversation_id)
-    return ids | _of_code(code.conversation_id)
+    return ids | _own_kind("code_help", code.conversation_id) | _own_kind("image_analysis", picture.conversation_id)
 
 
 def of_nothing() -> dict[str, object]:
-    return _ids(987_654, 987_654, 987_654, "f" * 32) | _of_code("f" * 32)
+    nothing = "f" * 32
+    ids = _ids(987_654, 987_654, 987_654, nothing)
+    return ids | _own_kind("code_help", nothing) | _own_kind("image_analysis", nothing)
 
 
-def _of_code(conversation_id: str) -> dict[str, object]:
-    """For the methods of code help: a conversation of their kind."""
-    methods = [method for method in TAKING_IDS if method.startswith("code_help.")]
-    return {method: {"conversation_id": conversation_id, "question": CODE} for method in methods}
+def _own_kind(service: str, conversation_id: str) -> dict[str, object]:
+    """For the methods of a service: a conversation of its kind, and a question."""
+    methods = [method for method in TAKING_IDS if method.startswith(f"{service}.")]
+    return {method: {"conversation_id": conversation_id, "question": QUESTIONS[service]} for method in methods}
 
 
 def _ids(collection_id: int, document_id: int, chunk_id: int, conversation_id: str) -> dict[str, object]:

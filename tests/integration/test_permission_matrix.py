@@ -19,6 +19,7 @@ from services.documents.membership import Access, Member
 from services.engines.options import DeploymentSettings
 from services.engines.schedules import Schedule
 from services.errors import Denied, PortalError
+from services.images.question import ImageQuestion
 from services.permissions import CONSOLE, GRANTS, Actor, Permission, Role
 from services.settings import Settings
 from tests.fakes import PASSWORD, add_people
@@ -47,6 +48,17 @@ METHODS: dict[str, Permission | None] = {
     "code_help.rename": P.ASK,
     "code_help.stream": P.ASK,
     "code_help.turns": P.ASK,
+    "image_analysis.admit": P.ASK,
+    "image_analysis.conversations": P.ASK,
+    "image_analysis.delete": P.ASK,
+    "image_analysis.export_markdown": P.ASK,
+    "image_analysis.history": P.ASK,
+    "image_analysis.picture": P.ASK,
+    "image_analysis.rate": P.ASK,
+    "image_analysis.regenerate": P.ASK,
+    "image_analysis.rename": P.ASK,
+    "image_analysis.stream": P.ASK,
+    "image_analysis.turns": P.ASK,
     "library.add": P.EDIT_DOCUMENTS,
     "library.chunk": P.READ_DOCUMENTS,
     "library.collections": P.READ_DOCUMENTS,
@@ -185,6 +197,9 @@ ARGUMENTS: dict[str, object] = {
     "question_id": 999,
     "rating": "up",
     "library.add": {"collection_id": EDITED},
+    "sha256": "0" * 64,
+    "image_analysis.admit": {"source": b"no picture"},
+    "image_analysis.stream": {"question": ImageQuestion("What is it?", ("0" * 64,))},
     "code_help.stream": {"question": CodeQuestion(Task.EXPLAIN, "python", "", "x = 1")},
     "membership.require_editor": {"collection_id": EDITED},
 }

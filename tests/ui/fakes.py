@@ -30,6 +30,7 @@ from services.preferences import Preferences
 from services.retrieval.citations import Citation
 from services.settings import Settings
 from tests.fakes import ADMIN, ANNA, AUDITOR, NO_ROLE, USER, QuickPasswords, add_people
+from tests.ui.code_fakes import FakeCodeHelp
 from tests.ui.model_fakes import FakeModelOperations
 
 NOON = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
@@ -285,6 +286,7 @@ def fake_services(settings: Settings, **parts) -> SimpleNamespace:
             "library": FakeLibrary(),
             "preview": FakePreview(),
             "ask": FakeAsk(),
+            "code_help": FakeCodeHelp(),
             "preferences": Preferences(database),
             "audit": audit,
             "audit_log": AuditLog(audit_database, audit, settings),

@@ -8,12 +8,14 @@ from pages.components import frame
 from services.engines.states import EngineState
 from services.translation import translate
 from tests.fakes import ADMIN, AUDITOR, NO_ROLE, USER
+from tests.ui.code_fakes import code_question, code_turn
 from tests.ui.conftest import PAGES, text_of
 from tests.ui.fakes import document, engine_status, failed_engine, turn
 
 TITLES = {
     "Home.py": "Ask what your company knows",
     "pages/ask_docs.py": "Ask Docs",
+    "pages/code_helper.py": "Code Helper",
     "pages/documents.py": "Documents",
     "pages/model_manager.py": "Model Manager",
     "pages/people.py": "People",
@@ -47,6 +49,7 @@ def test_the_chosen_language_is_remembered_for_the_person(opened, page: str) -> 
 def test_a_signed_out_visitor_sees_nothing(opened, services, page: str) -> None:
     services.library.documents = [document(1, title="secret.pdf")]
     services.ask.turns = {"c1": [turn(question="a secret question")]}
+    services.code_help.kept = {"c1": [code_turn(question=code_question(words="a secret question"))]}
     test = opened(page, actor=None, c="c1")
     assert not test.title
     assert "secret" not in text_of(test)

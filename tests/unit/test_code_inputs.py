@@ -9,7 +9,8 @@ from services.code.prompting import fenced
 
 def test_doctests_of_the_requirement_become_asserts():
     assert (
-        examples_in(">>> add(1, 2)\n3\n>>> add('a', 'b')\n'ab'\n") == "assert add(1, 2) == 3\nassert add('a', 'b') == 'ab'"
+        examples_in(">>> add(1, 2)\n3\n>>> add('a', 'b')\n'ab'\n")
+        == "assert add(1, 2) == 3\nassert add('a', 'b') == 'ab'"
     )
 
 
