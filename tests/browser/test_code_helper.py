@@ -67,7 +67,8 @@ def test_a_requirement_becomes_code_whose_tests_were_run_and_survives_a_reload(
     _ask(page, portal, "Write add(a, b).")
     expect(page.get_by_text("repairing…")).to_be_visible(timeout=SLOW_MS)
     answer = page.get_by_test_id("stChatMessage").last
-    expect(answer.get_by_text("1 of 3 tests failed")).to_be_visible(timeout=SLOW_MS)
+    expect(answer.get_by_text("How this answer was made")).to_be_visible(timeout=SLOW_MS)
+    expect(answer.get_by_text("1 of 3 tests failed")).to_be_visible()
     page.reload()
     answer = page.get_by_test_id("stChatMessage").last
     expect(answer.get_by_text("1 of 3 tests failed")).to_be_visible()
