@@ -67,6 +67,7 @@ def write(
     """
     while True:
         with lease:
+            answer.waiting = None
             yield from _stand_in_line(answer, lease, watch)
             try:
                 request = make_request(lease)

@@ -25,8 +25,8 @@ def in_background(work: Callable[[Callable[[], bool]], T]) -> Generator[str, Non
             try:
                 return future.result(HEARTBEAT_S)
             except TimeoutError:
-                if future.done():
-                    raise
+                if future.done():  # meanwhile, or with a TimeoutError of its own
+                    return future.result()
             yield ""
     finally:
         stop.set()

@@ -7,6 +7,7 @@ when something failed, once more with what went wrong → save → end the event
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from services.engines.catalogue import Catalogue
     from services.engines.gate import Lease
     from services.sandbox.box import Sandbox
+
+log = logging.getLogger(__name__)
 
 WORDS_MAX, CODE_MAX = 4_000, 40_000  # characters
 ANOTHER_WORDING = 0.7  # temperature of a regenerated answer
@@ -100,7 +103,8 @@ class CodeHelp(KeptConversations):
         self._recorder.require(actor, Action.CODE)
         question, watch = _checked(question), Stopwatch(self._clock)
         with self._recorder.begun(actor, Action.CODE, conversation_id) as act:
-            earlier = self._latest_code(conversation_id, actor)
+            before = self._conversations.turns(conversation_id, actor_id=actor.id) if conversation_id else []
+            earlier = _latest_code(before)
             asked = self._conversations.ask(
                 question.words or _first_line(given_code(question)),
                 actor_id=actor.id,
@@ -117,7 +121,7 @@ class CodeHelp(KeptConversations):
             asked = self._conversations.last_question(conversation_id, actor_id=actor.id)
             turns = self._conversations.turns(conversation_id, actor_id=actor.id)
             question = question_of(turns[-1].asked, asked.text)
-            earlier = _code_of(turn_of(turns[-2])) if len(turns) > 1 else ""
+            earlier = _latest_code(turns[:-1])
             return self._begin(_Doing(actor, asked, question, earlier, watch, act, ANOTHER_WORDING), language)
 
     def turns(self, conversation_id: str, actor: Actor) -> list[CodeTurn]:
@@ -128,12 +132,6 @@ class CodeHelp(KeptConversations):
         """What can be run here. The first look takes a second or two."""
         check(actor, Permission.ASK)
         return self._sandbox.availability()
-
-    def _latest_code(self, conversation_id: str | None, actor: Actor) -> str:
-        if conversation_id is None:
-            return ""
-        turns = self._conversations.turns(conversation_id, actor_id=actor.id)
-        return next((code for turn in reversed(turns) if (code := _code_of(turn_of(turn)))), "")
 
     def _begin(self, doing: _Doing, language: Language) -> CodeAnswer:
         asked, question = doing.asked, doing.question
@@ -167,8 +165,12 @@ class CodeHelp(KeptConversations):
     def _repair(self, answer: CodeAnswer, doing: _Doing) -> Generator[str, None, None]:
         with doing.watch.step("repair"):
             answer.stage, answer.text = Stage.REPAIRING, ""
-            lease = enter_first_of(self._chat_model, *ROLES)
-            yield from self._attempt(answer, lease, doing, partial(self._repair_request, answer, doing))
+            try:
+                lease = enter_first_of(self._chat_model, *ROLES)
+                yield from self._attempt(answer, lease, doing, partial(self._repair_request, answer, doing))
+            except PortalError as error:  # the first attempt stands, with what running it showed
+                log.info("no repair: %s", error)
+                answer.text = ""
             answer.shown = better(answer.attempts)
 
     def _attempt(
@@ -216,8 +218,10 @@ class CodeHelp(KeptConversations):
             answer.attempts.append(Attempt(answer.text, parse(answer.text)))
         doing.watch.stop()
         answer.timings_ms = doing.watch.timings_ms
-        self._conversations.save_answer(_row(answer))
-        self._recorder.end(doing.act, answer)
+        try:
+            self._conversations.save_answer(_row(answer))
+        finally:
+            self._recorder.end(doing.act, answer)
 
     def _as_markdown(self, title: str, turns: Sequence[Turn], language: Language) -> str:
         return to_markdown(title, [turn_of(turn) for turn in turns], language)
@@ -244,6 +248,10 @@ def _checked(question: CodeQuestion) -> CodeQuestion:
 
 def _first_line(code: str) -> str:
     return next((line.strip() for line in code.splitlines() if line.strip()), "")
+
+
+def _latest_code(turns: Sequence[Turn]) -> str:
+    return next((code for turn in reversed(turns) if (code := _code_of(turn_of(turn)))), "")
 
 
 def _code_of(turn: CodeTurn) -> str:

@@ -228,7 +228,9 @@ class ImageAnalysis(KeptConversations):
 
     def _read(self, answer: ImageAnswer, doing: _Doing) -> Generator[str, None, None]:
         with doing.watch.step("read"):
-            read = yield from in_background(lambda _stopped: [self._reader.read(part) for part in doing.parts])
+            read = yield from in_background(
+                lambda stopped: [self._reader.read(part) for part in doing.parts if not stopped()]
+            )
         region = answer.question.region
         answer.readings = [put_back(read[0], answer.pictures[0], region)] if region else read
 
@@ -260,8 +262,10 @@ class ImageAnalysis(KeptConversations):
         answer.table = found.rows if found else None
         doing.watch.stop()
         answer.timings_ms = doing.watch.timings_ms
-        self._conversations.save_answer(_row(answer))
-        self._recorder.end(doing.act, answer)
+        try:
+            self._conversations.save_answer(_row(answer))
+        finally:
+            self._recorder.end(doing.act, answer)
 
     def _as_markdown(self, title: str, turns: Sequence[Turn], language: Language) -> str:
         return to_markdown(title, [turn_of(turn) for turn in turns], language)

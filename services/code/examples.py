@@ -6,6 +6,8 @@ import ast
 import doctest
 import re
 
+from services.code.python_source import NOT_PYTHON
+
 _ARROW = re.compile(
     r"^\s*(?P<call>\w+\(.*\))\s*(?:==>|=>|->|➞|→|⇒|==|=|应返回|返回|returns?|should return)\s*"
     r"(?P<value>.+?)[。.;；]?\s*$"
@@ -42,13 +44,13 @@ def _arrows(text: str) -> list[tuple[str, str]]:
 def _is_call(source: str) -> bool:
     try:
         return isinstance(ast.parse(source, mode="eval").body, ast.Call)
-    except (SyntaxError, ValueError):
+    except NOT_PYTHON:
         return False
 
 
 def _is_literal(source: str) -> bool:
     try:
         ast.literal_eval(source)
-    except (SyntaxError, ValueError):
+    except (*NOT_PYTHON, TypeError):  # e.g. a set of lists
         return False
     return True

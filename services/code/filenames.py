@@ -11,7 +11,7 @@ PLAIN = "solution"
 LONGEST_STEM = 60
 _PYTHON = (r"^class (\w+)", r"^(?:async )?def (\w+)")
 _JAVASCRIPT = (r"^(?:export (?:default )?)?class (\w+)", r"^(?:export (?:default )?)?(?:async )?function\*? (\w+)")
-_JAVA = r"^\s*(?:(?:final|abstract|sealed)\s+)?(?:class|record|enum|interface)\s+(\w+)"
+_JAVA = r"^[ \t]*(?:(?:final|abstract|sealed)\s+)?(?:class|record|enum|interface)\s+(\w+)"
 _JAVA_PUBLIC = r"\bpublic\s+(?:(?:final|abstract|sealed)\s+)?(?:class|record|enum|interface)\s+(\w+)"
 _IMPORTED = r"\b(?:from|import|require)\b[ ('\"./]*solution\b"
 

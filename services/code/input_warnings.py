@@ -17,8 +17,8 @@ SECRETS = {
     "Alibaba Cloud key": r"\bLTAI[A-Za-z0-9]{12,24}\b",
     "Tencent Cloud key": r"\bAKID[A-Za-z0-9]{13,40}\b",
     "API key": r"\bsk-[A-Za-z0-9_-]{20,}",
-    "JSON web token": r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
-    "password in an address": r"\b[a-z][a-z0-9+.-]*://[^\s/:@'\"]+:[^\s/@'\"]{3,}@",
+    "JSON web token": r"\beyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,4000}\.[A-Za-z0-9_-]{10,}",
+    "password in an address": r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@'\"]{1,100}:[^\s/@'\"]{3,100}@",
     "password": r"(?i)\b(?:password|passwd|pwd|secret|api_?key|access_?key|token)\b[\"']?\s*[:=]\s*"
     r"[\"'](?!\$?\{|<|\*|x{3})[^\"'\s]{6,}[\"']",
 }
@@ -32,10 +32,14 @@ LICENCES = {
 
 
 def warnings_for(*texts: str) -> list[dict]:
-    """PortalError records, one for each kind found; what was found is not repeated, only its line."""
-    text = "\n".join(texts)
-    found = [_secret(kind, text[: match.start()].count("\n") + 1) for kind, match in _matches(SECRETS, text)]
-    return [error.to_record() for error in (*found, *(_licence(kind) for kind, _match in _matches(LICENCES, text)))]
+    """PortalError records, one for each kind found; what was found is not repeated, only its line in its text."""
+    found: dict[str, PortalError] = {}
+    for text in texts:
+        for kind, match in _matches(SECRETS, text):
+            found.setdefault(kind, _secret(kind, text[: match.start()].count("\n") + 1))
+        for kind, _match in _matches(LICENCES, text):
+            found.setdefault(kind, _licence(kind))
+    return [error.to_record() for error in found.values()]
 
 
 def _matches(patterns: dict[str, str], text: str) -> list[tuple[str, re.Match]]:

@@ -41,7 +41,8 @@ def repair_messages(template: str, messages: Sequence[dict], attempt: Attempt, l
 
 def given_code(question: CodeQuestion) -> str:
     """Pasted code and files as one text."""
-    named = [f"# {file.name}\n{file.text}" if len(question.files) > 1 else file.text for file in question.files]
+    sign = "//" if question.language in {"java", "javascript"} else "#"
+    named = [f"{sign} {file.name}\n{file.text}" if len(question.files) > 1 else file.text for file in question.files]
     return "\n\n".join(text for text in (question.code, *named) if text.strip())
 
 

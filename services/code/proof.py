@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from services.code.answer import Attempt, CodeQuestion, Sections, Task
 from services.code.examples import examples_in
 from services.code.prompting import given_code
+from services.code.python_source import parsed
 from services.errors import SandboxUnavailable
 from services.sandbox.jobs import Language, TestRun
 from services.sandbox.proving import TestRunner
@@ -90,9 +90,6 @@ def _whole_statements(source: str) -> str:
     lines = source.splitlines()
     for dropped in range(min(len(lines), CUT_OFF_MAX)):
         text = "\n".join(lines[: len(lines) - dropped])
-        try:
-            ast.parse(text)
-        except SyntaxError:
-            continue
-        return text
+        if parsed(text) is not None:
+            return text
     return source

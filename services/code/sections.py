@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from services.code.answer import Sections
+from services.code.python_source import parsed
 
 HEADINGS = {
     "summary": """
@@ -133,9 +134,8 @@ def _is_test(piece: _Piece) -> bool:
 
 def _split_python(code: str) -> tuple[str, str]:
     """Tests that stand in the same block, at its top level: functions test_*, TestCase classes and asserts."""
-    try:
-        tree = ast.parse(code)
-    except SyntaxError:
+    tree = parsed(code)
+    if tree is None:
         return code, ""
     tests = [node for node in tree.body if _tests_something(node)]
     if not tests or len(tests) == len(tree.body):

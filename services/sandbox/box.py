@@ -111,6 +111,8 @@ class Sandbox:
 
     def _probe(self) -> Availability:
         found = {language: toolchains.find(language) for language in Language}
+        if (folder := toolchains.showing(self._settings.home)) is not None:
+            return Availability("", f"programs would see PORTAL_HOME: it lies in {folder}", found)
         reasons = [] if seccomp.program(platform.machine()) else ["no system-call filter for this kind of machine"]
         for isolation in self._isolations:
             started = time.monotonic()

@@ -29,6 +29,7 @@ SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 CAPABILITY_VERSION_3 = 0x20080522
 STAGE = "/tmp"  # hidden under a new file system in the private mount namespace
 INSIDE_ID = 1000
+NICENESS = 10  # the portal and its engines go first
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -60,6 +61,7 @@ def main() -> None:
         signal.signal(ignored_by_python, signal.SIG_DFL)
     with open("/proc/self/oom_score_adj", "w") as score:
         score.write("1000")
+    os.nice(NICENESS)
     if request["become"]:
         become_ordinary(request)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -13,10 +13,10 @@ TYPE = re.compile(
 PUBLIC_TYPE = re.compile(
     r"^public\s+((?:final\s+|abstract\s+|sealed\s+)*(?:class|interface|enum|record|@interface)\s)", re.MULTILINE
 )
-PACKAGE = re.compile(r"^\s*package\s+[\w.]+\s*;", re.MULTILINE)
-IMPORT = re.compile(r"^\s*import\s+(?:static\s+)?[\w.*]+\s*;", re.MULTILINE)
+PACKAGE = re.compile(r"^[ \t]*package\s+[\w.]+\s*;", re.MULTILINE)
+IMPORT = re.compile(r"^[ \t]*import\s+(?:static\s+)?[\w.*]+\s*;", re.MULTILINE)
 JUNIT = re.compile(
-    r"^(\s*import\s+(?:static\s+)?)org\.junit\.(?:jupiter\.(?:api|params)\.)?(?:function\.)?", re.MULTILINE
+    r"^([ \t]*import\s+(?:static\s+)?)org\.junit\.(?:jupiter\.(?:api|params)\.)?(?:function\.)?", re.MULTILINE
 )
 KNOWN_IMPORT = re.compile(r"import\s+(?:static\s+)?(?:java|javax|jdk|proving)\.")
 ALWAYS = "import java.util.*; import java.util.function.*; import java.util.stream.*; "

@@ -25,6 +25,8 @@ from services.sandbox.running import safe_text
 
 NAME_MAX, OUTPUT_MAX = 200, 4000  # characters
 CASES_MAX = 500
+DAY_S = 86_400
+NAMES = ("case", "skipped", "begun", "planned")  # of tests, in a line of results
 WHY = {
     Ended.TIME: "did not end in time",
     Ended.MEMORY: "used more memory than allowed",
@@ -82,16 +84,17 @@ def read(language: Language, placed: Layout, execution: Execution, results: str,
     if not error and not any("loaded" in fact for fact in facts):
         error = _renamed(_never_loaded(execution), placed, name)
     cases = [] if error else _cases(facts, "" if ended else WHY[execution.ended])
-    return TestRun(language, cases[:CASES_MAX], error, replace(execution, left={}))
+    cases = sorted(cases, key=lambda case: case.passed) if len(cases) > CASES_MAX else cases  # none that failed is cut
+    return TestRun(language, cases[:CASES_MAX], error[-OUTPUT_MAX:], replace(execution, left={}))
 
 
 def _facts(results: str) -> Iterable[dict]:
     for line in results.splitlines():
         try:
             fact = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(fact, dict):
+        if isinstance(fact, dict) and all(isinstance(fact.get(name, ""), str) for name in NAMES):
             yield fact
 
 
@@ -124,7 +127,7 @@ def _case(fact: dict) -> TestCase:
         name=_short(fact["case"]),
         passed=fact.get("passed") is True,
         output=safe_text(str(fact.get("output", ""))[:OUTPUT_MAX].encode(errors="replace")),
-        seconds=float(seconds) if isinstance(seconds, int | float) else None,
+        seconds=float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < DAY_S else None,
     )
 
 

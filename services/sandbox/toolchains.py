@@ -56,6 +56,13 @@ def view(program: Program) -> View:
     return View(":".join([*first, "/usr/local/bin", "/usr/bin", "/bin"]), system, links, outside)
 
 
+def showing(path: Path) -> str | None:
+    """A folder that programs in the sandbox see and that the path lies in; None, as it should be."""
+    views = [view(Program(language, {}, [])) for language in Language]
+    seen = {folder for one in views for folder in (*one.system, *one.folders)}
+    return next((folder for folder in sorted(seen) if path.resolve().is_relative_to(Path(folder).resolve())), None)
+
+
 def _program(language: Language, name: str) -> str | None:
     if language is not Language.PYTHON:
         return shutil.which(name)

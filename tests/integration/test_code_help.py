@@ -69,6 +69,18 @@ def test_a_failed_test_brings_one_repair_round_that_is_told_why(portal):
     assert "a - b" in told[-2]["content"]
 
 
+def test_a_repair_that_cannot_be_had_leaves_the_first_answer_as_it_is(portal):
+    services, model = portal
+
+    def reply(_request):
+        model.unavailable = EngineNotReady("No model is running.")
+        return BAD
+
+    model.reply = reply
+    answer, _stages = answered(services)
+    assert (answer.outcome, answer.error, len(answer.attempts)) == ("answered", None, 1)
+
+
 def test_after_one_repair_the_truth_is_told(portal):
     services, model = portal
     model.reply = BAD

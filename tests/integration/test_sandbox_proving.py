@@ -8,8 +8,9 @@ import pytest
 
 from services.errors import SandboxUnavailable
 from services.sandbox.box import Sandbox
-from services.sandbox.jobs import Language, TestRun
-from services.sandbox.proving import TestRunner
+from services.sandbox.jobs import Ended, Execution, Language, TestRun
+from services.sandbox.layout import Layout
+from services.sandbox.proving import TestRunner, read
 from services.settings import Settings
 
 PYTHON = """def add(a, b):
@@ -193,3 +194,25 @@ def test_nothing_runs_without_isolation(tmp_path: Path) -> None:
     runner = TestRunner(Sandbox(Settings(home=tmp_path), isolations=[]))
     with pytest.raises(SandboxUnavailable):
         runner.run_tests(Language.PYTHON, PYTHON, "assert True")
+
+
+@pytest.mark.parametrize(
+    "line", ['{"case": []}', '{"planned": {"a": 1}}', '{"case": "x", "seconds": 1' + "0" * 400 + "}", "[" * 9000]
+)
+def test_nonsense_among_the_results_is_passed_over(line):
+    execution = Execution(Ended.EXITED, 0, "", 0, 0, 0)
+    run = read(Language.PYTHON, Layout({}, [], ""), execution, '{"loaded": 1}\n' + line + '\n{"done": 1}\n')
+    assert run.error == ""
+
+
+def test_when_there_are_too_many_cases_those_that_failed_are_kept():
+    lines = [f'{{"case": "{n}", "passed": {"false" if n >= 550 else "true"}}}' for n in range(600)]
+    results = "\n".join(['{"loaded": 1}', *lines, '{"done": 1}'])
+    run = read(Language.PYTHON, Layout({}, [], ""), Execution(Ended.EXITED, 0, "", 0, 0, 0), results)
+    assert run.failed == 50
+
+
+def test_nothing_runs_where_programs_would_see_the_portals_own_files():
+    sandbox = Sandbox(Settings(home="/usr/local/zhiku/var"))
+    assert sandbox.availability().isolation == ""
+    assert "PORTAL_HOME" in sandbox.availability().reason

@@ -93,3 +93,8 @@ def test_an_example_of_use_does_not_take_the_place_of_the_code():
 def test_nothing_at_all_gives_empty_sections():
     assert parse("") == parse("\n\n")
     assert not parse("").complete
+
+
+@pytest.mark.parametrize("source", ["-" * 7000, "x = " + "-" * 3000, "(" * 5000])
+def test_python_that_the_parser_gives_up_on_is_code_all_the_same(source):
+    assert parse(f"```python\n{source}\n```").code == source
