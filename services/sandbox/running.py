@@ -162,7 +162,7 @@ class Run:
             self._wait(self._process)
         self._kill()
         if self._first is not None:
-            select.select([self._first], [], [])
+            _readable(self._first)
         self._process.wait()
         self._read_rest()
 
@@ -173,7 +173,7 @@ class Run:
 
     def _read_rest(self) -> None:
         deadline = time.monotonic() + DRAIN_S
-        while time.monotonic() < deadline and select.select([self._pipe], [], [], DRAIN_S)[0] and self._read():
+        while time.monotonic() < deadline and _readable(self._pipe, DRAIN_S) and self._read():
             if self._why is Ended.OUTPUT:
                 return
 
@@ -210,6 +210,13 @@ class Run:
 
 def _left_max(limits: Limits) -> int:
     return 4 * limits.output_kib * KIB
+
+
+def _readable(descriptor: int, timeout_s: float | None = None) -> bool:
+    """Whether it can be read within that time. By poll: select takes no descriptor over 1,023."""
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(None if timeout_s is None else timeout_s * 1000))
 
 
 def _by_status(status: int) -> Ended:
