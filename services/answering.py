@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from services.engines.gate import Lease, QueuePlace
 
 HEARTBEAT_S = 0.5  # while the model reads, an empty delta this often: whoever reads the answer can stop it
+ANOTHER_WORDING = 0.7  # temperature of a regenerated answer: at 0 it would be the same again
 
 MakeRequest = Callable[["Lease"], "ChatRequest"]
 

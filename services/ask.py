@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from db.database import Database
 from db.tables import Message
-from services.answering import Outcome, Written, enter_first_of, write
+from services.answering import ANOTHER_WORDING, Outcome, Written, enter_first_of, write
 from services.ask_audit import AskRecorder
 from services.audit.events import Action
 from services.audit.trail import Act
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 NOT_FOUND: dict[Language, str] = {"zh": "未找到相关内容", "en": "Not found in the documents"}
 PASSAGES = 6  # retrieved per question: the evidence is chosen from them, and they are what is shown as nearest
 QUESTION_MAX_LENGTH = 2000  # characters
-ANOTHER_WORDING = 0.7  # temperature of a regenerated answer: at 0 it would be the same again
 
 
 def _no_deltas() -> Generator[str, None, None]:

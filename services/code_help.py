@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from db.database import Database
 from db.tables import Message
-from services.answering import Outcome, enter_first_of, write
+from services.answering import ANOTHER_WORDING, Outcome, enter_first_of, write
 from services.audit.events import Action
 from services.audit.trail import Act
 from services.background import in_background
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WORDS_MAX, CODE_MAX = 4_000, 40_000  # characters
-ANOTHER_WORDING = 0.7  # temperature of a regenerated answer
 ROLES = ("code", "chat")
 
 

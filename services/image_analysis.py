@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from db.database import Database
 from db.tables import Message
-from services.answering import Outcome, write
+from services.answering import ANOTHER_WORDING, Outcome, write
 from services.audit.events import Action
 from services.audit.trail import Act
 from services.background import in_background
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from services.images.reading import Reader
     from services.images.store import ImageStore
 
-ANOTHER_WORDING = 0.7  # temperature of a regenerated answer
 NO_TEXT: dict[Language, str] = {
     "zh": "图片中没有读到文字，目前也没有可用的视觉模型，因此无法回答。",
     "en": "No text was found in the picture, and no vision model is running, so there is no answer.",

@@ -65,10 +65,9 @@ def better(attempts: list[Attempt]) -> int:
     return max(range(len(attempts)), key=lambda at: _worth(attempts[at].run))
 
 
-def _worth(run: TestRun | None) -> tuple[bool, bool, float]:
-    if run is None:
-        return False, False, 0.0
-    return run.ok, not run.error, run.passed / len(run.cases) if run.cases else 0.0
+def _worth(run: TestRun | None) -> tuple[bool, int]:
+    """Whether it loads, and how many tests pass: not which share, or a repair would win by leaving tests out."""
+    return (not run.error, run.passed) if run else (False, 0)
 
 
 def _provable(language: str) -> Language | None:

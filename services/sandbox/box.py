@@ -62,9 +62,6 @@ class Sandbox:
                 return Execution(Ended.CANCELLED, None, "", 0, 0, 0)
             return self._run(program, self.availability().isolation, slot, wanted, cancelled)
 
-    def close(self) -> None:
-        """Nothing is kept between two runs."""
-
     def _run(self, program: Program, isolation: str, slot: int, wanted, cancelled) -> Execution:
         try:
             return Run(program, prepare(program, isolation, slot), wanted, cancelled).result()

@@ -94,9 +94,6 @@ class Availability:
     reason: str
     toolchains: dict[Language, Toolchain]
 
-    def can_run(self, language: Language) -> bool:
-        return bool(self.isolation) and self.toolchains[language].there
-
 
 @dataclass(frozen=True)
 class TestCase:

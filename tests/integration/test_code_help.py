@@ -97,6 +97,15 @@ def test_a_repair_that_is_worse_is_not_shown(portal):
     assert answer.shown == 0
 
 
+def test_a_repair_does_not_win_by_leaving_tests_out(portal):
+    services, model = portal
+    tests = "assert add(1, 2) == 3\nassert add(2, 2) == 4\nassert add(1, 1) == 3"
+    model.reply = in_turn(GOOD.replace("assert add(1, 2) == 3", tests), GOOD)
+    answer, _stages = answered(services)
+    assert [(attempt.run.passed, attempt.run.failed) for attempt in answer.attempts] == [(2, 1), (1, 0)]
+    assert answer.shown == 0
+
+
 def test_examples_of_the_requirement_are_run_too(portal):
     services, model = portal
     model.reply = GOOD.replace("assert add(1, 2) == 3", "print(add(1, 2))")
